@@ -1,0 +1,72 @@
+//! The keys that requests are signed with.
+
+use std::fmt;
+
+use secrecy::SecretString;
+
+/// A key pair, long-lived or temporary. One value is one consistent set: a refresh replaces it whole.
+///
+/// Neither its `Debug` nor any error of this crate shows the key or the token.
+#[derive(Clone)]
+pub struct Credentials {
+    secret_id: String,
+    secret_key: SecretString,
+    token: Option<SecretString>,
+}
+
+impl Credentials {
+    /// A long-lived key pair.
+    pub fn new(secret_id: impl Into<String>, secret_key: impl Into<SecretString>) -> Self {
+        Self {
+            secret_id: secret_id.into(),
+            secret_key: secret_key.into(),
+            token: None,
+        }
+    }
+
+    /// The same keys as part of a temporary set, which the header `X-TC-Token` completes.
+    pub fn with_token(self, token: impl Into<SecretString>) -> Self {
+        Self {
+            token: Some(token.into()),
+            ..self
+        }
+    }
+
+    /// The public half, which names the key in logs and requests.
+    pub fn secret_id(&self) -> &str {
+        &self.secret_id
+    }
+
+    /// The text of the header `X-TC-Token`, which a temporary set needs.
+    pub fn token(&self) -> Option<&SecretString> {
+        self.token.as_ref()
+    }
+
+    /// The secret half.
+    pub(crate) fn secret_key(&self) -> &SecretString {
+        &self.secret_key
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("secret_id", &self.secret_id)
+            .field("temporary", &self.token.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let credentials = Credentials::new("AKID-public", "hush-key").with_token("hush-token");
+        for text in [format!("{credentials:?}"), format!("{credentials:#?}")] {
+            assert!(text.contains("AKID-public"), "{text}");
+            assert!(!text.contains("hush"), "{text}");
+        }
+    }
+}

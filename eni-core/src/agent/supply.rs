@@ -1,0 +1,89 @@
+//! The service's other side: pools that ipamd published, and addresses offered back to it.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::NodeService;
+use crate::{
+    allocator::{Accepted, PoolCounts},
+    journal::{Change, Hold, JournalError},
+    model::{EniId, NodePool, PoolAddress},
+    network::EniLink,
+};
+
+impl NodeService {
+    /// How many addresses are in which state.
+    pub fn counts(&self) -> PoolCounts {
+        let mut state = self.state.lock();
+        state.pool.expire(Instant::now());
+        state.pool.counts()
+    }
+
+    /// The pool that was accepted last, in this life or the one before.
+    pub fn published(&self) -> NodePool {
+        self.state.lock().published.clone()
+    }
+
+    /// Takes over the pool that ipamd published. Addresses are given out from those of its ENIs that
+    /// have a device in `links`. Waiters are served at once.
+    pub async fn accept(
+        &self,
+        pool: NodePool,
+        links: &BTreeMap<EniId, EniLink>,
+    ) -> Result<Accepted, JournalError> {
+        self.journal.commit(vec![Change::Pool(pool.clone())]).await?;
+        let accepted = {
+            let mut state = self.state.lock();
+            let accepted = state.pool.accept(&pool);
+            state.pool.put_into_service(|eni| links.contains_key(eni));
+            let in_service = pool
+                .enis
+                .iter()
+                .filter_map(|eni| Some((eni.clone(), *links.get(&eni.id)?)));
+            state.enis = in_service
+                .map(|(eni, link)| (eni.id.clone(), (eni, link)))
+                .collect();
+            state.published = pool;
+            accepted
+        };
+        if !accepted.forgotten.is_empty() {
+            self.journal
+                .commit(accepted.forgotten.iter().copied().map(Change::Unhold).collect())
+                .await?;
+        }
+        for (key, ip) in &accepted.lost {
+            tracing::error!(%key, %ip, "an address that a sandbox uses has vanished from its ENI");
+        }
+        self.serve();
+        Ok(accepted)
+    }
+
+    /// Offers up to `count` idle addresses back: they are never given out again unless taken back.
+    pub async fn withdraw(&self, count: usize) -> Result<Vec<PoolAddress>, JournalError> {
+        let chosen = {
+            let mut state = self.state.lock();
+            state.pool.expire(Instant::now());
+            let chosen = state.pool.surplus(count);
+            chosen.iter().for_each(|entry| state.pool.withdraw(*entry));
+            chosen
+        };
+        let fences = chosen
+            .iter()
+            .map(|entry| Change::Hold(*entry, Hold::Withdrawn))
+            .collect();
+        if let Err(error) = self.journal.commit(fences).await {
+            // Only what is durable may be offered. Should the fence have become durable after all, the
+            // next owner's commit lifts it.
+            let mut state = self.state.lock();
+            chosen.iter().for_each(|entry| state.pool.take_back(*entry));
+            return Err(error);
+        }
+        Ok(chosen)
+    }
+
+    /// The addresses that are offered back and not yet taken.
+    pub fn withdrawn(&self) -> Vec<PoolAddress> {
+        self.state.lock().pool.withdrawn().collect()
+    }
+}

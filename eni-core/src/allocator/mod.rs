@@ -1,0 +1,66 @@
+//! Which address a sandbox gets: pure bookkeeping in memory, no I/O.
+
+mod pool;
+mod slot;
+
+use tokio::time::Instant;
+
+pub use pool::{Accepted, MINIMUM_COOLING, PoolAllocator};
+pub use slot::PoolCounts;
+
+use crate::model::{Allocation, Families, PodKey, SandboxKey, Uid};
+
+/// What a sandbox's interface asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressRequest {
+    /// Who asks.
+    pub key: SandboxKey,
+    /// The pod, where the runtime named it.
+    pub pod: Option<PodKey>,
+    /// The pod's uid, where the runtime named it.
+    pub pod_uid: Option<Uid>,
+    /// Which families it needs.
+    pub families: Families,
+}
+
+/// Why there is no address now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Shortage {
+    /// No ENI is in service.
+    #[error("no ENI is in service on this node")]
+    NoEni,
+    /// Every address is owned or held back.
+    #[error("all {owned} addresses of this node are in use ({cooling} cooling down, {withdrawn} withdrawn)")]
+    NoAddress {
+        /// Addresses that sandboxes own.
+        owned: usize,
+        /// Addresses that cool down.
+        cooling: usize,
+        /// Addresses that were offered back.
+        withdrawn: usize,
+    },
+}
+
+/// Gives addresses to sandboxes and takes them back.
+///
+/// # Contract
+///
+/// * Synchronous and pure: no clock, no I/O. The caller makes each change durable before anybody else
+///   learns of it, and undoes it if that fails.
+/// * `allocate` for a key that owns something answers that again.
+/// * An address has at most one owner; a dual-stack allocation is atomic.
+/// * `release` of an unknown key changes nothing.
+pub trait Allocator: Send {
+    /// Gives an address.
+    fn allocate(&mut self, request: &AddressRequest, now: Instant) -> Result<Allocation, Shortage>;
+
+    /// Takes a key's addresses back; they rest from `now` to `until`.
+    fn release(&mut self, key: &SandboxKey, now: Instant, until: Instant) -> Option<Allocation>;
+
+    /// What a key owns.
+    fn owned(&self, key: &SandboxKey) -> Option<&Allocation>;
+
+    /// Why there is no free address, when there is none.
+    fn shortage(&self) -> Shortage;
+}

@@ -1,0 +1,408 @@
+//! The node pool: which of a node's addresses is free, owned, resting, offered back or lost.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
+use std::{cmp::Reverse, net::IpAddr, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    AddressRequest, Allocator, Shortage,
+    slot::{EniPool, PoolCounts, Slot, State},
+};
+use crate::model::{Allocation, EniId, Family, Generation, NodePool, PodAddresses, PoolAddress, SandboxKey};
+
+/// At the node's limit a waiter gets a cooling address, but not one younger than this.
+pub const MINIMUM_COOLING: Duration = Duration::from_secs(5);
+
+/// What became of the addresses when a new pool was accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Withdrawn addresses that ipamd has taken; their fences can be forgotten.
+    pub forgotten: Vec<PoolAddress>,
+    /// Owned addresses that vanished.
+    pub lost: Vec<(SandboxKey, IpAddr)>,
+}
+
+/// The addresses of one node's ENIs.
+///
+/// Allocation takes the ENI that has given out most, withdrawal the one that has given out least, so
+/// that ENIs empty and can be returned. Within an ENI the address that rested longest goes first.
+#[derive(Debug, Default)]
+pub struct PoolAllocator {
+    enis: BTreeMap<EniId, EniPool>,
+    slots: HashMap<IpAddr, Slot>,
+    owned: HashMap<SandboxKey, Allocation>,
+    cooling: BTreeSet<(Instant, IpAddr)>,
+    withdrawn: BTreeSet<PoolAddress>,
+    lost: usize,
+    free: usize,
+    capacity: usize,
+}
+
+impl PoolAllocator {
+    /// How many addresses are in which state.
+    pub fn counts(&self) -> PoolCounts {
+        let (free, cooling, withdrawn, lost) =
+            (self.free, self.cooling.len(), self.withdrawn.len(), self.lost);
+        PoolCounts {
+            free,
+            allocated: self.slots.len() - free - cooling - withdrawn - lost,
+            cooling,
+            withdrawn,
+            lost,
+        }
+    }
+
+    /// Every owner with what it owns.
+    pub fn owners(&self) -> impl Iterator<Item = (&SandboxKey, &Allocation)> {
+        self.owned.iter()
+    }
+
+    /// The addresses that were offered back and not yet taken.
+    pub fn withdrawn(&self) -> impl Iterator<Item = PoolAddress> {
+        self.withdrawn.iter().copied()
+    }
+
+    /// Takes over what ipamd published.
+    ///
+    /// New entries become free. Entries that are gone are dropped; an owned one is lost: it stays with
+    /// its owner and is never given out again.
+    pub fn accept(&mut self, pool: &NodePool) -> Accepted {
+        let mut accepted = Accepted::default();
+        self.capacity = pool.capacity as usize;
+        self.enis
+            .retain(|id, _| pool.enis.iter().any(|eni| eni.id == *id));
+        let mut published = BTreeMap::new();
+        for eni in &pool.enis {
+            self.enis.entry(eni.id.clone()).or_default();
+            published.extend(
+                eni.attached
+                    .iter()
+                    .map(|entry| (entry.ip, (*entry, &eni.id, true))),
+            );
+            published.extend(
+                eni.releasing
+                    .iter()
+                    .map(|entry| (entry.ip, (*entry, &eni.id, false))),
+            );
+        }
+        let mut known: Vec<PoolAddress> = self.slots.values().map(|slot| slot.entry).collect();
+        known.sort_unstable();
+        for entry in known {
+            let lost = matches!(self.slots[&entry.ip].state, State::Lost(_));
+            match published.get(&entry.ip) {
+                Some((back, eni, true)) if lost => self.recover(*back, eni),
+                Some((same, _, true)) if *same == entry => {}
+                // The agent fences before ipamd releases; whatever it believes, this one is not free.
+                Some((same, _, false)) if *same == entry => self.fence(entry),
+                _ => self.drop_slot(entry, &mut accepted),
+            }
+        }
+        for (entry, eni, attached) in published.into_values() {
+            self.admit(entry, eni, if attached { State::Free } else { State::Withdrawn });
+        }
+        accepted
+    }
+
+    /// Says which ENIs have their device on the node; only these give out addresses.
+    pub fn put_into_service(&mut self, in_service: impl Fn(&EniId) -> bool) {
+        self.enis
+            .iter_mut()
+            .for_each(|(id, eni)| eni.in_service = in_service(id));
+    }
+
+    /// Restores an owner from the journal; an address that the pool does not have is lost.
+    pub fn restore_owner(&mut self, key: SandboxKey, allocation: Allocation) {
+        for ip in allocation.addresses.iter() {
+            if self.slots.contains_key(&ip) {
+                self.leave(ip);
+                self.enter(ip, State::Allocated(key.clone()));
+            } else {
+                let entry = PoolAddress {
+                    ip,
+                    generation: Generation::from_random(0),
+                };
+                self.admit(entry, &allocation.eni, State::Lost(key.clone()));
+            }
+        }
+        self.owned.insert(key, allocation);
+    }
+
+    /// Restores the rest of a released address from the journal.
+    pub fn restore_cooling(&mut self, entry: PoolAddress, since: Instant, until: Instant) {
+        self.restore_hold(entry, State::Cooling { since, until });
+    }
+
+    /// Restores the fence of a withdrawn address from the journal.
+    pub fn restore_withdrawn(&mut self, entry: PoolAddress) {
+        self.restore_hold(entry, State::Withdrawn);
+    }
+
+    fn restore_hold(&mut self, entry: PoolAddress, state: State) {
+        let free = |slot: &&Slot| slot.entry == entry && slot.state == State::Free;
+        if self.slots.get(&entry.ip).filter(free).is_some() {
+            self.leave(entry.ip);
+            self.enter(entry.ip, state);
+        }
+    }
+
+    /// Addresses that would be offered back next, from the ENI that has given out least.
+    pub fn surplus(&self, count: usize) -> Vec<PoolAddress> {
+        let mut enis: Vec<_> = self.enis.iter().collect();
+        enis.sort_by_key(|(id, eni)| (eni.allocated, Reverse(*id)));
+        enis.into_iter()
+            .flat_map(|(_, eni)| eni.free_v4.iter().rev().chain(eni.free_v6.iter().rev()))
+            .take(count)
+            .map(|ip| self.slots[ip].entry)
+            .collect()
+    }
+
+    /// Fences a free address, for ipamd to take; anything else is left alone.
+    pub fn withdraw(&mut self, entry: PoolAddress) {
+        self.restore_hold(entry, State::Withdrawn);
+    }
+
+    /// Lifts the fence of an address that ipamd has not taken.
+    pub fn take_back(&mut self, entry: PoolAddress) {
+        if self.withdrawn.contains(&entry) {
+            self.leave(entry.ip);
+            self.enter(entry.ip, State::Free);
+        }
+    }
+
+    /// Frees what has rested long enough.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some(&(until, ip)) = self.cooling.first() {
+            if until > now {
+                break;
+            }
+            self.leave(ip);
+            self.enter(ip, State::Free);
+        }
+    }
+
+    /// When the next address will have rested long enough for somebody who waits.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        let (until, ip) = self.cooling.first()?;
+        match self.slots[ip].state {
+            State::Cooling { since, .. } if self.at_limit() => Some((since + MINIMUM_COOLING).min(*until)),
+            _ => Some(*until),
+        }
+    }
+
+    /// The pool's entry of an address.
+    pub fn entry(&self, ip: IpAddr) -> Option<PoolAddress> {
+        self.slots.get(&ip).map(|slot| slot.entry)
+    }
+
+    /// Takes back an allocation that nobody learned of.
+    pub fn undo(&mut self, key: &SandboxKey) {
+        for ip in self
+            .owned
+            .remove(key)
+            .iter()
+            .flat_map(|allocation| allocation.addresses.iter())
+        {
+            self.leave(ip);
+            self.enter(ip, State::Free);
+        }
+    }
+
+    fn at_limit(&self) -> bool {
+        self.slots.len() >= self.capacity
+    }
+
+    /// Frees the oldest resting address ahead of time, if the node cannot get another one.
+    fn hasten(&mut self, now: Instant) {
+        if !self.at_limit() {
+            return;
+        }
+        let rested = |ip: &IpAddr| matches!(self.slots[ip].state, State::Cooling { since, .. } if since + MINIMUM_COOLING <= now);
+        if let Some(&(_, ip)) = self.cooling.first().filter(|(_, ip)| rested(ip)) {
+            self.leave(ip);
+            self.enter(ip, State::Free);
+        }
+    }
+
+    fn fence(&mut self, entry: PoolAddress) {
+        match self.slots[&entry.ip].state.clone() {
+            State::Withdrawn | State::Lost(_) => {}
+            State::Free | State::Cooling { .. } => {
+                self.leave(entry.ip);
+                self.enter(entry.ip, State::Withdrawn);
+            }
+            State::Allocated(key) => {
+                self.leave(entry.ip);
+                self.enter(entry.ip, State::Lost(key));
+            }
+        }
+    }
+
+    /// Takes up an address that the pool does not have.
+    fn admit(&mut self, entry: PoolAddress, eni: &EniId, state: State) {
+        if let Entry::Vacant(vacant) = self.slots.entry(entry.ip) {
+            vacant.insert(Slot {
+                entry,
+                eni: eni.clone(),
+                state: State::Free,
+            });
+            self.enter(entry.ip, state);
+        }
+    }
+
+    /// An address that had vanished is there again, and so is its owner.
+    fn recover(&mut self, entry: PoolAddress, eni: &EniId) {
+        if let State::Lost(key) = self.slots[&entry.ip].state.clone() {
+            self.leave(entry.ip);
+            self.slots.insert(
+                entry.ip,
+                Slot {
+                    entry,
+                    eni: eni.clone(),
+                    state: State::Free,
+                },
+            );
+            self.enter(entry.ip, State::Allocated(key));
+        }
+    }
+
+    fn drop_slot(&mut self, entry: PoolAddress, accepted: &mut Accepted) {
+        match self.slots[&entry.ip].state.clone() {
+            State::Lost(_) => return,
+            State::Allocated(key) => {
+                self.leave(entry.ip);
+                self.enter(entry.ip, State::Lost(key.clone()));
+                accepted.lost.push((key, entry.ip));
+                return;
+            }
+            State::Withdrawn => accepted.forgotten.push(entry),
+            State::Free | State::Cooling { .. } => {}
+        }
+        self.leave(entry.ip);
+        self.slots.remove(&entry.ip);
+    }
+
+    /// Takes an address out of the index of its state.
+    fn leave(&mut self, ip: IpAddr) {
+        let slot = &self.slots[&ip];
+        match &slot.state {
+            State::Free => {
+                self.free -= 1;
+                if let Some(eni) = self.enis.get_mut(&slot.eni) {
+                    eni.remove_free(ip);
+                }
+            }
+            State::Allocated(_) => {
+                if let Some(eni) = self.enis.get_mut(&slot.eni) {
+                    eni.allocated -= 1;
+                }
+            }
+            State::Cooling { until, .. } => {
+                self.cooling.remove(&(*until, ip));
+            }
+            State::Withdrawn => {
+                self.withdrawn.remove(&slot.entry);
+            }
+            State::Lost(_) => self.lost -= 1,
+        }
+    }
+
+    /// Puts an address into a state and its index.
+    fn enter(&mut self, ip: IpAddr, state: State) {
+        let slot = self
+            .slots
+            .get_mut(&ip)
+            .expect("callers enter addresses that have a slot");
+        let eni = self.enis.get_mut(&slot.eni);
+        match &state {
+            State::Free => {
+                self.free += 1;
+                if let Some(eni) = eni {
+                    eni.free(Family::of(ip)).push_back(ip);
+                }
+            }
+            State::Allocated(_) => {
+                if let Some(eni) = eni {
+                    eni.allocated += 1;
+                }
+            }
+            State::Cooling { until, .. } => {
+                self.cooling.insert((*until, ip));
+            }
+            State::Withdrawn => {
+                self.withdrawn.insert(slot.entry);
+            }
+            State::Lost(_) => self.lost += 1,
+        }
+        slot.state = state;
+    }
+}
+
+impl Allocator for PoolAllocator {
+    fn allocate(&mut self, request: &AddressRequest, now: Instant) -> Result<Allocation, Shortage> {
+        if let Some(allocation) = self.owned.get(&request.key) {
+            return Ok(allocation.clone());
+        }
+        self.expire(now);
+        if self.free == 0 {
+            self.hasten(now);
+        }
+        let fullest = self
+            .enis
+            .iter()
+            .filter(|(_, eni)| eni.serves(request.families))
+            .max_by_key(|(id, eni)| (eni.allocated, Reverse(*id)));
+        let Some((id, _)) = fullest else {
+            return Err(self.shortage());
+        };
+        let id = id.clone();
+        let mut addresses = PodAddresses { v4: None, v6: None };
+        for family in request.families.each() {
+            let eni = self.enis.get_mut(&id).expect("the chosen ENI is in the pool");
+            let ip = *eni
+                .free(*family)
+                .front()
+                .expect("the chosen ENI serves every family");
+            self.leave(ip);
+            self.enter(ip, State::Allocated(request.key.clone()));
+            addresses.insert(ip);
+        }
+        let allocation = Allocation {
+            addresses,
+            eni: id,
+            pod: request.pod.clone(),
+            pod_uid: request.pod_uid.clone(),
+        };
+        self.owned.insert(request.key.clone(), allocation.clone());
+        Ok(allocation)
+    }
+
+    fn release(&mut self, key: &SandboxKey, now: Instant, until: Instant) -> Option<Allocation> {
+        let allocation = self.owned.remove(key)?;
+        for ip in allocation.addresses.iter() {
+            self.leave(ip);
+            if matches!(self.slots[&ip].state, State::Lost(_)) {
+                self.slots.remove(&ip);
+            } else {
+                self.enter(ip, State::Cooling { since: now, until });
+            }
+        }
+        Some(allocation)
+    }
+
+    fn owned(&self, key: &SandboxKey) -> Option<&Allocation> {
+        self.owned.get(key)
+    }
+
+    fn shortage(&self) -> Shortage {
+        if !self.enis.values().any(|eni| eni.in_service) {
+            return Shortage::NoEni;
+        }
+        let counts = self.counts();
+        Shortage::NoAddress {
+            owned: counts.allocated,
+            cooling: counts.cooling,
+            withdrawn: counts.withdrawn,
+        }
+    }
+}

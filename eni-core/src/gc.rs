@@ -1,0 +1,31 @@
+//! Garbage collection: mark, confirm with a second witness, sweep.
+
+use async_trait::async_trait;
+
+/// What one round did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// What was reclaimed, a line each, with the ids and the evidence.
+    pub reclaimed: Vec<String>,
+    /// What is suspected and waits for its second witness.
+    pub suspected: usize,
+}
+
+/// Evidence could not be gathered; nothing was reclaimed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nothing was reclaimed: {0}")]
+pub struct NoEvidence(pub String);
+
+/// Reclaims what nobody uses.
+///
+/// # Contract
+///
+/// * A removal needs two independent witnesses. A failed or partial listing is no evidence.
+/// * Only what is marked as ours is touched.
+/// * A round is bounded and holds no lock that an allocation needs. It may be dropped at any point.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Collector: Send + Sync {
+    /// One round.
+    async fn collect(&self) -> Result<Sweep, NoEvidence>;
+}

@@ -1,0 +1,29 @@
+//! Whether a pod's network fits a node.
+
+use crate::model::{NodeName, Pod};
+
+/// Why a node does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// A short constant that operators know, such as `InsufficientIPOrENI`.
+    pub reason: &'static str,
+    /// The ids behind it.
+    pub detail: String,
+    /// Whether evicting pods from the node could help.
+    pub preemption_helps: bool,
+}
+
+/// Judges nodes for a pod.
+///
+/// # Contract
+///
+/// Synchronous, from memory only: the scheduler waits. It reserves nothing: a decision binds only when
+/// the pod is bound.
+#[cfg_attr(feature = "mock", mockall::automock)]
+pub trait Predicate: Send + Sync {
+    /// Whether the pod's network fits the node.
+    fn filter(&self, pod: &Pod, node: &NodeName) -> Result<(), Misfit>;
+
+    /// How well it fits, 0 to 10 (the extender protocol's range); of two nodes the higher is better.
+    fn score(&self, pod: &Pod, node: &NodeName) -> u8;
+}

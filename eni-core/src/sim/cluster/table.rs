@@ -1,0 +1,229 @@
+//! The objects of one kind, their versions and their watchers. Synchronous.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::cluster::{ClusterError, ClusterResult, Object, Scope, Version, Versioned, WatchEvent};
+
+/// A watcher that is more steps behind than this gets the whole state instead.
+const MAX_STEPS: usize = 1024;
+
+/// The objects of one kind.
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    inner: Mutex<Inner<T>>,
+}
+
+#[derive(Debug)]
+struct Inner<T> {
+    objects: BTreeMap<String, Versioned<T>>,
+    revision: u64,
+    watchers: BTreeMap<u64, Watcher<T>>,
+}
+
+/// What one watcher has not yet been told: the last step of each object.
+#[derive(Debug)]
+struct Watcher<T> {
+    scope: Scope,
+    reset: bool,
+    steps: BTreeMap<String, WatchEvent<T>>,
+    wake: Arc<Notify>,
+}
+
+impl<T: Object> Table<T> {
+    pub(super) fn get(&self, key: &str) -> ClusterResult<Versioned<T>> {
+        let inner = self.inner.lock();
+        inner
+            .objects
+            .get(key)
+            .cloned()
+            .ok_or_else(|| ClusterError::NotFound {
+                kind: T::KIND,
+                key: key.to_owned(),
+            })
+    }
+
+    pub(super) fn list(&self, scope: &Scope) -> Vec<Versioned<T>> {
+        self.inner.lock().list(scope)
+    }
+
+    pub(super) fn create(&self, object: T) -> ClusterResult<Versioned<T>> {
+        let mut inner = self.inner.lock();
+        let key = object.key();
+        if inner.objects.contains_key(&key) {
+            return Err(conflict::<T>(key));
+        }
+        Ok(inner.put(key, object))
+    }
+
+    pub(super) fn update(&self, object: Versioned<T>) -> ClusterResult<Versioned<T>> {
+        let mut inner = self.inner.lock();
+        let key = object.object.key();
+        if inner.objects.get(&key).map(|current| &current.version) != Some(&object.version) {
+            return Err(conflict::<T>(key));
+        }
+        Ok(inner.put(key, object.object))
+    }
+
+    pub(super) fn delete(&self, key: &str, version: Option<&Version>) -> ClusterResult<()> {
+        let mut inner = self.inner.lock();
+        let current = inner.objects.get(key).map(|current| &current.version);
+        if current.is_some() && version.is_some() && current != version {
+            return Err(conflict::<T>(key.to_owned()));
+        }
+        inner.remove(key);
+        Ok(())
+    }
+
+    /// Creates or replaces, whatever the version.
+    pub(super) fn put(&self, object: T) -> Versioned<T> {
+        self.inner.lock().put(object.key(), object)
+    }
+
+    /// Deletes, whatever the version.
+    pub(super) fn remove(&self, key: &str) {
+        self.inner.lock().remove(key);
+    }
+
+    /// Adds a watcher, which begins with a reset.
+    pub(super) fn subscribe(self: &Arc<Self>, scope: Scope) -> Subscription<T> {
+        let wake = Arc::new(Notify::new());
+        let watcher = Watcher {
+            scope,
+            reset: true,
+            steps: BTreeMap::new(),
+            wake: wake.clone(),
+        };
+        let mut inner = self.inner.lock();
+        inner.revision += 1;
+        let id = inner.revision;
+        inner.watchers.insert(id, watcher);
+        Subscription {
+            table: self.clone(),
+            id,
+            wake,
+        }
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        let inner = Inner {
+            objects: BTreeMap::new(),
+            revision: 0,
+            watchers: BTreeMap::new(),
+        };
+        Self {
+            inner: Mutex::new(inner),
+        }
+    }
+}
+
+impl<T: Object> Inner<T> {
+    fn list(&self, scope: &Scope) -> Vec<Versioned<T>> {
+        self.objects
+            .values()
+            .filter(|found| covers(scope, &found.object))
+            .cloned()
+            .collect()
+    }
+
+    fn put(&mut self, key: String, object: T) -> Versioned<T> {
+        self.revision += 1;
+        let after = Versioned {
+            object,
+            version: Version(self.revision.to_string().into()),
+        };
+        let before = self.objects.insert(key.clone(), after.clone());
+        for watcher in self.watchers.values_mut() {
+            if covers(&watcher.scope, &after.object) {
+                watcher.tell(&key, WatchEvent::Applied(after.clone()));
+            } else if let Some(before) = before
+                .as_ref()
+                .filter(|before| covers(&watcher.scope, &before.object))
+            {
+                watcher.tell(&key, WatchEvent::Deleted(before.object.clone()));
+            }
+        }
+        after
+    }
+
+    fn remove(&mut self, key: &str) {
+        let Some(before) = self.objects.remove(key) else {
+            return;
+        };
+        self.revision += 1;
+        for watcher in self.watchers.values_mut() {
+            if covers(&watcher.scope, &before.object) {
+                watcher.tell(key, WatchEvent::Deleted(before.object.clone()));
+            }
+        }
+    }
+}
+
+impl<T> Watcher<T> {
+    fn tell(&mut self, key: &str, step: WatchEvent<T>) {
+        if !self.reset {
+            self.steps.insert(key.to_owned(), step);
+            if self.steps.len() > MAX_STEPS {
+                self.steps.clear();
+                self.reset = true;
+            }
+        }
+        self.wake.notify_one();
+    }
+}
+
+/// One watcher's place at a table.
+#[derive(Debug)]
+pub(super) struct Subscription<T: Object> {
+    table: Arc<Table<T>>,
+    id: u64,
+    wake: Arc<Notify>,
+}
+
+impl<T: Object> Subscription<T> {
+    /// The next step, if there is one.
+    pub(super) fn next(&self) -> Option<WatchEvent<T>> {
+        let mut inner = self.table.inner.lock();
+        let watcher = inner.watchers.get_mut(&self.id)?;
+        if !watcher.reset {
+            return watcher.steps.pop_first().map(|(_, step)| step);
+        }
+        watcher.reset = false;
+        let scope = watcher.scope.clone();
+        Some(WatchEvent::Reset(inner.list(&scope)))
+    }
+
+    /// Forgets every step that was not taken: the next one is a reset.
+    pub(super) fn interrupt(&self) {
+        if let Some(watcher) = self.table.inner.lock().watchers.get_mut(&self.id) {
+            watcher.steps.clear();
+            watcher.reset = true;
+        }
+    }
+
+    /// Until there may be a next step.
+    pub(super) async fn changed(&self) {
+        self.wake.notified().await;
+    }
+}
+
+impl<T: Object> Drop for Subscription<T> {
+    fn drop(&mut self) {
+        self.table.inner.lock().watchers.remove(&self.id);
+    }
+}
+
+fn covers<T: Object>(scope: &Scope, object: &T) -> bool {
+    match scope {
+        Scope::All => true,
+        Scope::Node(node) => object.node() == Some(node),
+    }
+}
+
+fn conflict<T: Object>(key: String) -> ClusterError {
+    ClusterError::Conflict { kind: T::KIND, key }
+}

@@ -1,0 +1,255 @@
+//! A node's kernel in memory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::{Fault, fault::Faults};
+use crate::{
+    model::{Mac, PodAddresses},
+    network::{
+        Discrepancy, EniLink, EniSetup, NetworkError, NetworkResult, NodeNetwork, PodInterface, PodWiring,
+        Wired,
+    },
+};
+
+/// The routing table of an ENI is this plus its device's index.
+const TABLE_BASE: u32 = 4000;
+
+/// One node's kernel in memory.
+///
+/// Devices come and go by [`attach`](Self::attach) and [`detach`](Self::detach), or by a
+/// [`MemoryFabric`](super::MemoryFabric). Every namespace exists until [`remove_namespace`](Self::remove_namespace).
+#[derive(Debug, Default)]
+pub struct MemoryNetwork {
+    kernel: Mutex<Kernel>,
+    faults: Faults<NetworkError>,
+}
+
+#[derive(Debug, Default)]
+struct Kernel {
+    indexes: u32,
+    /// Index and set-up of every device.
+    devices: BTreeMap<Mac, (u32, Option<EniSetup>)>,
+    pods: BTreeMap<Key, (PodWiring, Wired)>,
+    /// Which interface the rules of an address serve.
+    rules: BTreeMap<IpAddr, (Key, Option<u32>)>,
+    gone: BTreeSet<String>,
+}
+
+/// What makes a pod interface ours: container and interface.
+type Key = (Arc<str>, Arc<str>);
+
+impl MemoryNetwork {
+    /// A node without devices.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A device appears, with an index that no device had before.
+    pub fn attach(&self, mac: Mac) {
+        let mut kernel = self.kernel.lock();
+        kernel.indexes += 1;
+        let index = kernel.indexes;
+        kernel.devices.insert(mac, (index, None));
+    }
+
+    /// A device disappears; the rules that lead to its table stay.
+    pub fn detach(&self, mac: Mac) {
+        self.kernel.lock().devices.remove(&mac);
+    }
+
+    /// A sandbox's namespace disappears, with the interfaces in it; the rules of their addresses stay.
+    pub fn remove_namespace(&self, path: &str) {
+        let mut kernel = self.kernel.lock();
+        kernel.pods.retain(|_, (wiring, _)| wiring.netns != path);
+        kernel.gone.insert(path.to_owned());
+    }
+
+    /// Somebody takes an address's rules away.
+    pub fn break_rules(&self, ip: IpAddr) {
+        self.kernel.lock().rules.remove(&ip);
+    }
+
+    /// What is on the wire, in order of container and interface.
+    pub fn wired(&self) -> Vec<PodWiring> {
+        self.kernel
+            .lock()
+            .pods
+            .values()
+            .map(|(wiring, _)| wiring.clone())
+            .collect()
+    }
+
+    /// The next call of `action` (the trait method's name) meets `fault`; several are met in order.
+    pub fn inject(&self, action: &'static str, fault: Fault<NetworkError>) {
+        self.faults.queue(action, fault);
+    }
+
+    async fn call<T>(
+        &self,
+        action: &'static str,
+        resource: &str,
+        execute: impl FnOnce(&mut Kernel) -> NetworkResult<T>,
+    ) -> NetworkResult<T> {
+        match self.faults.next(action, resource) {
+            Fault::Before(error) => return Err(error),
+            Fault::After(error) => return execute(&mut self.kernel.lock()).and(Err(error)),
+            Fault::Delay(time) => tokio::time::sleep(time).await,
+            Fault::None => {}
+        }
+        execute(&mut self.kernel.lock())
+    }
+}
+
+#[async_trait]
+impl NodeNetwork for MemoryNetwork {
+    async fn ensure_eni(&self, eni: &EniSetup) -> NetworkResult<EniLink> {
+        self.call("ensure_eni", &eni.mac.to_string(), |kernel| {
+            let device = kernel
+                .devices
+                .get_mut(&eni.mac)
+                .ok_or(NetworkError::NoDevice { mac: eni.mac })?;
+            device.1 = Some(eni.clone());
+            Ok(EniLink {
+                index: device.0,
+                table: TABLE_BASE + device.0,
+            })
+        })
+        .await
+    }
+
+    async fn maintain(&self) -> NetworkResult<()> {
+        Ok(())
+    }
+
+    async fn remove_eni(&self, mac: Mac) -> NetworkResult<()> {
+        self.call("remove_eni", &mac.to_string(), |kernel| {
+            if let Some((_, setup)) = kernel.devices.get_mut(&mac) {
+                *setup = None;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn wire(&self, wiring: &PodWiring) -> NetworkResult<Wired> {
+        self.call("wire", &wiring.interface.key.to_string(), |kernel| {
+            kernel.wire(wiring)
+        })
+        .await
+    }
+
+    async fn unwire(&self, interface: &PodInterface) -> NetworkResult<()> {
+        self.call("unwire", &interface.key.to_string(), |kernel| {
+            kernel.unwire(interface);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn verify(&self, wiring: &PodWiring) -> NetworkResult<Vec<Discrepancy>> {
+        self.call("verify", &wiring.interface.key.to_string(), |kernel| {
+            Ok(kernel.verify(wiring))
+        })
+        .await
+    }
+
+    async fn list(&self) -> NetworkResult<Vec<String>> {
+        self.call("list", "", |kernel| Ok(kernel.list())).await
+    }
+}
+
+impl Kernel {
+    fn wire(&mut self, wiring: &PodWiring) -> NetworkResult<Wired> {
+        if self.gone.contains(&wiring.netns) {
+            return Err(NetworkError::NoNamespace {
+                netns: wiring.netns.clone(),
+            });
+        }
+        let key = key(&wiring.interface);
+        for ip in wiring.addresses.iter() {
+            self.rules.insert(ip, (key.clone(), wiring.table));
+        }
+        if let Some((_, wired)) = self.pods.get(&key).filter(|(present, _)| alike(present, wiring)) {
+            return Ok(wired.clone());
+        }
+        self.rules
+            .retain(|ip, (owner, _)| *owner != key || wiring.addresses.iter().any(|own| own == *ip));
+        self.indexes += 1;
+        let [_, a, b, c] = self.indexes.to_be_bytes();
+        let wired = Wired {
+            host_name: format!("eni{:011x}", self.indexes),
+            host_mac: Mac([0x02, 0, 0, a, b, c]),
+            pod_mac: Mac([0x02, 0, 1, a, b, c]),
+        };
+        self.pods.insert(key, (wiring.clone(), wired.clone()));
+        Ok(wired)
+    }
+
+    /// Like a real kernel it knows the addresses of a link that is there; of one that is gone the caller
+    /// must know them.
+    fn unwire(&mut self, interface: &PodInterface) {
+        let key = key(interface);
+        let known = self.pods.remove(&key).map(|(wiring, _)| wiring.addresses);
+        for ip in known
+            .into_iter()
+            .chain(interface.addresses)
+            .flat_map(PodAddresses::iter)
+        {
+            let owner = self.rules.get(&ip).map(|(owner, _)| owner);
+            if owner.is_some_and(|owner| *owner == key || !self.pods.contains_key(owner)) {
+                self.rules.remove(&ip);
+            }
+        }
+    }
+
+    fn verify(&self, wiring: &PodWiring) -> Vec<Discrepancy> {
+        let key = key(&wiring.interface);
+        let link = match self.pods.get(&key) {
+            None => Some(format!("the link of {} is missing", wiring.interface.key)),
+            Some((present, _)) if !alike(present, wiring) => {
+                Some(format!("the link of {} differs", wiring.interface.key))
+            }
+            Some(_) => None,
+        };
+        let expected = (key, wiring.table);
+        let rules = wiring
+            .addresses
+            .iter()
+            .filter(|ip| self.rules.get(ip) != Some(&expected));
+        let rules = rules.map(|ip| format!("the rules of {ip} are missing or lead elsewhere"));
+        link.into_iter()
+            .chain(rules)
+            .map(|what| Discrepancy { what })
+            .collect()
+    }
+
+    fn list(&self) -> Vec<String> {
+        let links = self.pods.iter().map(|((container, interface), (_, wired))| {
+            format!("link {} of {container}/{interface}", wired.host_name)
+        });
+        let rules = self.rules.iter().map(|(ip, (_, table))| match table {
+            Some(table) => format!("rule of {ip} to table {table}"),
+            None => format!("rule of {ip} to table main"),
+        });
+        let tables = self.devices.iter().filter(|(_, (_, setup))| setup.is_some());
+        let tables = tables.map(|(mac, (index, _))| format!("table {} of {mac}", TABLE_BASE + index));
+        links.chain(rules).chain(tables).collect()
+    }
+}
+
+/// Whether two wirings ask for the same; what is remembered of an interface besides is no matter.
+fn alike(one: &PodWiring, other: &PodWiring) -> bool {
+    let parts = |wiring: &PodWiring| (key(&wiring.interface), wiring.addresses, wiring.table, wiring.mtu);
+    parts(one) == parts(other) && one.netns == other.netns
+}
+
+fn key(interface: &PodInterface) -> Key {
+    (interface.key.container.clone(), interface.key.interface.clone())
+}

@@ -1,0 +1,382 @@
+//! The node service: order, repetition, cancellation and restarts.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use eni_core::{
+    agent::{Add, AddError, Del, DelError, Grant, NodeService, ServiceConfig, WiringGuard},
+    allocator::{AddressRequest, PoolCounts, Shortage},
+    env::SystemEnvironment,
+    journal::{CommitFault, Journal, MemoryJournal},
+    model::*,
+    network::EniLink,
+};
+use tokio::time::Instant;
+
+const SOON: Duration = Duration::from_secs(10);
+const COOLDOWN: Duration = Duration::from_secs(30);
+
+/// When a plugin started, by the boot clock.
+fn at(second: u64) -> Duration {
+    Duration::from_secs(second)
+}
+
+fn key(container: &str) -> SandboxKey {
+    SandboxKey::new("net", container, "eth0")
+}
+
+fn pool(count: u8) -> NodePool {
+    let ip = |last: u8| IpAddr::from([10, 0, 0, last]);
+    let attached = (0..count).map(|n| PoolAddress {
+        ip: ip(10 + n),
+        generation: Generation::from_random(1),
+    });
+    let eni = PoolEni {
+        id: "eni-a".into(),
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        subnet: "subnet-a".into(),
+        cidr: "10.0.0.0/24".parse().unwrap(),
+        gateway: ip(1),
+        primary: ip(2),
+        attached: attached.collect(),
+        releasing: Vec::new(),
+    };
+    NodePool {
+        enis: vec![eni],
+        maximum: 0,
+        capacity: 100,
+    }
+}
+
+async fn publish(service: &NodeService, pool: NodePool) {
+    let link = EniLink {
+        index: 7,
+        table: 4007,
+    };
+    let links = pool.enis.iter().map(|eni| (eni.id.clone(), link)).collect();
+    service.accept(pool, &links).await.unwrap();
+}
+
+async fn open(journal: &MemoryJournal) -> Arc<NodeService> {
+    let config = ServiceConfig {
+        cooldown: COOLDOWN,
+        ..ServiceConfig::default()
+    };
+    let journal = Arc::new(journal.clone());
+    let service = NodeService::open(journal, SystemEnvironment::shared(), config)
+        .await
+        .unwrap();
+    let waiters = service.clone();
+    tokio::spawn(async move { waiters.run().await });
+    service
+}
+
+/// A service with `count` addresses in its pool.
+async fn serving(count: u8) -> (Arc<NodeService>, MemoryJournal) {
+    let journal = MemoryJournal::new();
+    let service = open(&journal).await;
+    publish(&service, pool(count)).await;
+    (service, journal)
+}
+
+async fn add_at(
+    service: &Arc<NodeService>,
+    container: &str,
+    started: Duration,
+) -> Result<(Grant, WiringGuard), AddError> {
+    let request = AddressRequest {
+        key: key(container),
+        pod: None,
+        pod_uid: None,
+        families: Families::V4,
+    };
+    service
+        .add(Add {
+            request,
+            deadline: Instant::now() + SOON,
+            started,
+        })
+        .await
+}
+
+async fn add(service: &Arc<NodeService>, container: &str) -> Result<PodAddresses, AddError> {
+    add_at(service, container, at(1))
+        .await
+        .map(|(grant, _)| grant.allocation.addresses)
+}
+
+async fn del_at(
+    service: &Arc<NodeService>,
+    container: &str,
+    started: Duration,
+) -> Result<Option<Allocation>, DelError> {
+    service
+        .del(Del {
+            key: key(container),
+            deadline: Instant::now() + SOON,
+            started,
+        })
+        .await
+}
+
+async fn del(service: &Arc<NodeService>, container: &str) -> Option<Allocation> {
+    del_at(service, container, at(2)).await.unwrap()
+}
+
+/// Starts an ADD and lets it reach the queue.
+async fn waiting_add(
+    service: &Arc<NodeService>,
+    container: &'static str,
+) -> tokio::task::JoinHandle<Result<PodAddresses, AddError>> {
+    let (service, before) = (service.clone(), *service.waiting().borrow());
+    let mut waiting = service.waiting();
+    let task = tokio::spawn(async move { add(&service, container).await });
+    waiting.wait_for(|count| *count > before).await.unwrap();
+    task
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_add_twice_answers_the_same() {
+    let (service, _) = serving(3).await;
+    let first = add(&service, "c1").await.unwrap();
+    assert_eq!(add(&service, "c1").await.unwrap(), first);
+    assert_eq!(
+        service.counts(),
+        PoolCounts {
+            free: 2,
+            allocated: 1,
+            ..PoolCounts::default()
+        }
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrent_adds_of_one_interface_share_one_address() {
+    let (service, _) = serving(3).await;
+    let adds = (0..8).map(|_| add(&service, "c1"));
+    let answers = futures::future::join_all(adds).await;
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+    assert_eq!(service.counts().allocated, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_del_twice_and_a_del_of_nothing_succeed() {
+    let (service, _) = serving(1).await;
+    add(&service, "c1").await.unwrap();
+    assert!(del(&service, "c1").await.is_some());
+    assert!(del(&service, "c1").await.is_none());
+    assert!(del(&service, "never-added").await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiters_are_served_in_the_order_in_which_they_asked() {
+    let (service, _) = serving(0).await;
+    let mut tasks = Vec::new();
+    for container in ["c1", "c2", "c3"] {
+        tasks.push(waiting_add(&service, container).await);
+    }
+    publish(&service, pool(2)).await;
+    let third = tasks.pop().unwrap();
+    let second = tasks.pop().unwrap().await.unwrap().unwrap();
+    let first = tasks.pop().unwrap().await.unwrap().unwrap();
+    assert_ne!(first, second);
+    let late = third.await.unwrap().unwrap_err();
+    assert!(matches!(late, AddError::Timeout { ahead: 0, .. }), "{late}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_does_not_overtake_the_queue() {
+    let (service, _) = serving(1).await;
+    add(&service, "owner").await.unwrap();
+    let waiter = waiting_add(&service, "first").await;
+    del(&service, "owner").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let newcomer = waiting_add(&service, "second").await;
+    let reason = newcomer.await.unwrap().unwrap_err();
+    assert!(matches!(
+        reason,
+        AddError::Timeout {
+            ahead: _,
+            shortage: Shortage::NoAddress { cooling: 1, .. }
+        }
+    ));
+    waiter.await.unwrap().unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_with_the_reason() {
+    let (service, _) = serving(1).await;
+    add(&service, "owner").await.unwrap();
+    let started = Instant::now();
+    let reason = add(&service, "late").await.unwrap_err();
+    assert_eq!(Instant::now() - started, SOON);
+    assert!(
+        reason
+            .to_string()
+            .contains("all 1 addresses of this node are in use"),
+        "{reason}"
+    );
+    assert_eq!(*service.waiting().borrow(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_enis_says_so() {
+    let service = open(&MemoryJournal::new()).await;
+    let reason = add(&service, "c1").await.unwrap_err();
+    assert!(
+        matches!(
+            reason,
+            AddError::Timeout {
+                shortage: Shortage::NoEni,
+                ..
+            }
+        ),
+        "{reason}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_del_cancels_the_waiting_add_of_its_interface_alone() {
+    let (service, _) = serving(0).await;
+    let (deleted, other) = (
+        waiting_add(&service, "c1").await,
+        waiting_add(&service, "c2").await,
+    );
+    assert!(del(&service, "c1").await.is_none());
+    assert!(matches!(deleted.await.unwrap(), Err(AddError::Cancelled { .. })));
+    publish(&service, pool(1)).await;
+    other.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_add_that_started_before_the_del_is_refused_and_a_later_one_served() {
+    let (service, _) = serving(2).await;
+    del_at(&service, "c1", at(5)).await.unwrap();
+    let late = add_at(&service, "c1", at(4)).await.unwrap_err();
+    assert!(matches!(late, AddError::Cancelled { .. }), "{late}");
+    assert_eq!(service.counts().allocated, 0);
+    add_at(&service, "c1", at(6)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_del_waits_until_the_add_has_wired_the_pod() {
+    let (service, _) = serving(1).await;
+    let (_, wiring) = add_at(&service, "c1", at(1)).await.unwrap();
+    let mut del = Box::pin(del_at(&service, "c1", at(2)));
+    assert!(futures::poll!(&mut del).is_pending());
+    drop(wiring);
+    assert!(del.await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_del_that_cannot_wait_any_longer_is_to_be_repeated() {
+    let (service, _) = serving(1).await;
+    let (_, _wiring) = add_at(&service, "c1", at(1)).await.unwrap();
+    let busy = del_at(&service, "c1", at(2)).await.unwrap_err();
+    assert!(matches!(busy, DelError::Busy { .. }), "{busy}");
+    assert_eq!(
+        service.counts().allocated,
+        1,
+        "nothing was released under the wiring"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_hangs_up_while_waiting_leaves_nothing() {
+    let (service, _) = serving(0).await;
+    let waiter = waiting_add(&service, "c1").await;
+    waiter.abort();
+    waiter.await.unwrap_err();
+    assert_eq!(*service.waiting().borrow(), 0);
+    publish(&service, pool(1)).await;
+    assert_eq!(service.counts().free, 1);
+    add(&service, "c2").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_released_address_rests_also_across_a_restart() {
+    let (service, journal) = serving(1).await;
+    add(&service, "c1").await.unwrap();
+    del(&service, "c1").await;
+    let service = open(&journal).await;
+    publish(&service, pool(1)).await;
+    assert_eq!(
+        service.counts(),
+        PoolCounts {
+            cooling: 1,
+            ..PoolCounts::default()
+        }
+    );
+    tokio::time::sleep(COOLDOWN).await;
+    add(&service, "c2").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledged_add_survives_a_restart() {
+    let (service, journal) = serving(3).await;
+    let mut owners = BTreeMap::new();
+    for container in ["c1", "c2"] {
+        owners.insert(container, add(&service, container).await.unwrap());
+    }
+    let service = open(&journal).await;
+    publish(&service, pool(3)).await;
+    for (container, addresses) in &owners {
+        assert_eq!(add(&service, container).await.unwrap(), *addresses);
+    }
+    let other = add(&service, "c3").await.unwrap();
+    assert!(!owners.values().any(|owned| *owned == other));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawn_address_stays_withdrawn_across_a_restart() {
+    let (service, journal) = serving(2).await;
+    let offered = service.withdraw(1).await.unwrap();
+    let service = open(&journal).await;
+    publish(&service, pool(2)).await;
+    assert_eq!(service.withdrawn(), offered);
+    assert_ne!(add(&service, "c1").await.unwrap(), offered[0].ip.into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_add_that_is_not_durable_is_not_acknowledged_and_its_address_not_given_to_others() {
+    for fault in [CommitFault::Before, CommitFault::After] {
+        let (service, journal) = serving(2).await;
+        journal.fail_next(fault);
+        assert!(matches!(add(&service, "c1").await, Err(AddError::Journal(_))));
+        let other = add(&service, "c2").await.unwrap();
+        let memory = journal.load().await.unwrap();
+        let claims = memory
+            .owned
+            .iter()
+            .filter(|(_, owned)| owned.addresses == other)
+            .count();
+        assert_eq!(claims, 1, "{fault:?}: {memory:?}");
+        assert!(del(&service, "c1").await.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_del_that_is_not_durable_is_not_acknowledged() {
+    let (service, journal) = serving(1).await;
+    add(&service, "c1").await.unwrap();
+    journal.fail_next(CommitFault::Before);
+    assert!(matches!(
+        del_at(&service, "c1", at(2)).await,
+        Err(DelError::Journal(_))
+    ));
+    assert_eq!(service.counts().allocated, 1);
+    assert!(del(&service, "c1").await.is_some(), "the runtime tries again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_cannot_be_fenced_durably_is_not_offered() {
+    let (service, journal) = serving(1).await;
+    journal.fail_next(CommitFault::After);
+    service.withdraw(1).await.unwrap_err();
+    assert!(service.withdrawn().is_empty());
+    add(&service, "c1").await.unwrap();
+    let memory = journal.load().await.unwrap();
+    assert!(
+        memory.held.is_empty(),
+        "the owner's commit lifts the fence: {memory:?}"
+    );
+}

@@ -1,0 +1,11 @@
+//! Pods on the wire: a pair of devices, routes, neighbours and rules.
+
+mod inside;
+mod plan;
+mod unwire;
+mod verify;
+mod wire;
+
+pub(crate) use self::unwire::unwire;
+pub(crate) use self::verify::verify;
+pub(crate) use self::wire::wire;

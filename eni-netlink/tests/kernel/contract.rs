@@ -1,0 +1,100 @@
+//! The core's contract suite, against the kernel.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use eni_core::contract::network::{self, NetworkHarness};
+use eni_core::network::{EniSetup, NodeNetwork};
+use eni_netlink::NetlinkNetwork;
+use eni_netlink::namespace::Namespace;
+use parking_lot::Mutex;
+
+use crate::bed::{Eni, eventually, ip, node};
+
+/// The node under test with an ENI, and two sandboxes.
+struct Kernel {
+    network: Arc<NetlinkNetwork>,
+    eni: Eni,
+    sandboxes: Mutex<Vec<Namespace>>,
+}
+
+impl Kernel {
+    fn new() -> Self {
+        let sandboxes = [Namespace::anonymous(), Namespace::anonymous()].map(Result::unwrap);
+        Self {
+            network: Arc::new(node()),
+            eni: Eni::attach(1),
+            sandboxes: Mutex::new(sandboxes.into()),
+        }
+    }
+}
+
+#[async_trait]
+impl NetworkHarness for Kernel {
+    fn network(&self) -> Arc<dyn NodeNetwork> {
+        self.network.clone()
+    }
+
+    fn eni(&self) -> EniSetup {
+        self.eni.setup.clone()
+    }
+
+    fn namespaces(&self) -> [String; 2] {
+        let sandboxes = self.sandboxes.lock();
+        [sandboxes[0].shared_path(), sandboxes[1].shared_path()]
+    }
+
+    async fn remove_namespace(&self, path: &str) {
+        let devices = || ip("-o link show group 225").lines().count();
+        let before = devices();
+        self.sandboxes
+            .lock()
+            .retain(|sandbox| sandbox.shared_path() != path);
+        eventually("the sandbox' device goes with it", || devices() < before);
+    }
+
+    fn addresses(&self) -> [IpAddr; 2] {
+        ["10.0.1.7", "10.0.1.8"].map(|address| address.parse().unwrap())
+    }
+}
+
+macro_rules! contract {
+    ($($case:ident),* $(,)?) => {
+        const CASES: &[&str] = &[$(stringify!($case)),*];
+
+        $(fn $case() {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(network::$case(&Kernel::new()));
+        })*
+
+        crate::kernel_tests![no_case_is_forgotten, $($case),*];
+    };
+}
+
+contract![
+    putting_an_eni_into_service_again_changes_nothing,
+    an_eni_that_is_not_on_the_node_has_no_device,
+    an_eni_is_taken_out_of_service_whole_and_again,
+    a_wired_pod_verifies,
+    wiring_again_changes_nothing,
+    a_pod_can_leave_by_the_main_table,
+    pods_are_wired_side_by_side,
+    wiring_a_dead_sandbox_leaves_nothing,
+    unwiring_leaves_nothing_and_succeeds_again,
+    unwiring_a_dead_sandbox_by_its_addresses_leaves_nothing,
+    unwiring_touches_no_other_pod,
+    a_late_unwiring_spares_the_new_owner,
+    a_missing_pod_does_not_verify,
+];
+
+/// The suite's own macro makes tests for the standard runner, so its list is repeated here.
+fn no_case_is_forgotten() {
+    let suite = include_str!("../../../eni-core/src/contract/network.rs");
+    let cases = suite
+        .split("\npub async fn ")
+        .skip(1)
+        .filter_map(|case| case.split_once('('));
+    let cases: Vec<_> = cases.map(|(name, _)| name).collect();
+    assert_eq!(cases, CASES);
+}

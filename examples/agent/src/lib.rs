@@ -1,0 +1,6 @@
+//! The node's agent.
+
+mod node;
+pub mod server;
+
+pub use node::{AgentConfig, AgentError, Backends, run};

@@ -1,0 +1,111 @@
+//! One node's agent, assembled from its parts.
+
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+
+use agent_api::Endpoint;
+use eni_core::{
+    agent::{Dialogue, DialogueConfig, NodeService, ServiceConfig},
+    cluster::Cluster,
+    env::Environment,
+    journal::{FileJournal, JournalError},
+    model::{InstanceId, NodeName},
+    network::NodeNetwork,
+};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::server::{self, ListenError, Listener, ServeError};
+
+/// How often the node's own settings are put right. Also how long a deleted pod's device may linger.
+const MAINTENANCE: Duration = Duration::from_secs(2);
+
+/// What an agent has to know.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The node it runs on.
+    pub node: NodeName,
+    /// The instance behind that node; a NodeENIConfig that names another is ignored.
+    pub instance: InstanceId,
+    /// Where the plugins find it.
+    pub endpoint: Endpoint,
+    /// Its journal.
+    pub journal: PathBuf,
+    /// How it gives out addresses.
+    pub service: ServiceConfig,
+    /// How it talks with ipamd.
+    pub dialogue: DialogueConfig,
+}
+
+/// What an agent works on.
+#[derive(Clone)]
+pub struct Backends {
+    /// The cluster's objects.
+    pub cluster: Arc<dyn Cluster>,
+    /// The node's kernel.
+    pub network: Arc<dyn NodeNetwork>,
+    /// Clock and randomness.
+    pub environment: Arc<dyn Environment>,
+}
+
+/// Why an agent did not start, or ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The journal cannot be read: nothing may be given out.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The endpoint cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The server failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// Runs a node's agent until `shutdown`. Pods keep their network when it ends.
+pub async fn run(
+    config: AgentConfig,
+    backends: Backends,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), AgentError> {
+    let journal = Arc::new(FileJournal::open(&config.journal).await?);
+    let Backends {
+        cluster,
+        network,
+        environment,
+    } = backends;
+    let service = NodeService::open(journal, environment, config.service).await?;
+    let (node, instance) = (config.node.clone(), config.instance);
+    let dialogue = Dialogue::new(
+        node,
+        instance,
+        service.clone(),
+        cluster,
+        network.clone(),
+        config.dialogue,
+    );
+    let listener = Listener::bind(&config.endpoint).await?;
+    let waiters = service.clone();
+    tokio::select! {
+        biased;
+        ended = server::run(listener, service, shutdown) => Ok(ended?),
+        () = dialogue.run() => Ok(()),
+        () = waiters.run() => Ok(()),
+        () = maintain(&config.node, &*network) => Ok(()),
+    }
+}
+
+async fn maintain(node: &NodeName, network: &dyn NodeNetwork) {
+    let mut tick = interval(MAINTENANCE);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(error) = network.maintain().await {
+            tracing::warn!(%node, %error, "the node's own settings could not be put right");
+        }
+    }
+}
+
+impl std::fmt::Debug for Backends {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backends").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,5 @@
+//! The CNI plugin `tke-route-eni`.
+
+fn main() -> std::process::ExitCode {
+    cni::tke_route_eni()
+}

@@ -1,0 +1,113 @@
+//! `tke-eni-ipamc`: addresses from the node's agent, and nothing else.
+
+use std::time::Duration;
+
+use agent_api::Endpoint;
+use eni_core::model::PodAddresses;
+use tokio::time::Instant;
+
+use crate::{
+    agent::{Agent, Failure, record_del},
+    conf::Ipam,
+    error::{Code, Error},
+    result::CniResult,
+    skeleton::{Call, Plugin},
+};
+
+/// How long giving an address back may take after the call's own deadline.
+const CLEANUP: Duration = Duration::from_secs(5);
+
+/// The IPAM plugin `tke-eni-ipamc`.
+pub(crate) struct EniIpamc;
+
+impl Plugin for EniIpamc {
+    async fn add(&self, call: &Call) -> Result<CniResult, Error> {
+        let granted = Agent::connect(endpoint(call)?, call, call.deadline)
+            .await?
+            .add()
+            .await?;
+        Ok(CniResult::addresses(granted.grant.addresses))
+    }
+
+    async fn del(&self, call: &Call) -> Result<(), Error> {
+        release(call, endpoint(call)?, |_| Ok(())).await
+    }
+
+    async fn check(&self, call: &Call) -> Result<(), Error> {
+        let previous = call.conf.prev_result()?;
+        let owned = Agent::connect(endpoint(call)?, call, call.deadline)
+            .await?
+            .check()
+            .await?;
+        // As IPAM plugin it cannot tell which of the result's addresses are its own: all of its own must be there.
+        for address in owned.addresses.iter() {
+            if !previous.ips.iter().any(|ip| ip.address.addr() == address) {
+                return Err(Error::new(
+                    Code::Differs,
+                    format!("{} owns {address}, which prevResult does not have", call.key()),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes an interface off the wire and then gives its addresses back, also while the agent is away.
+///
+/// `unwire` gets the addresses, as far as they are known, and may be called twice: an ADD that was wiring
+/// the pod when it ran first has ended when the agent has released the addresses.
+pub(crate) async fn release(
+    call: &Call,
+    endpoint: &Endpoint,
+    unwire: impl Fn(Option<PodAddresses>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let Ok(mut agent) = Agent::connect(endpoint, call, call.deadline).await else {
+        unwire(call.conf.prev_addresses())?;
+        return record(call, endpoint, unwire).await;
+    };
+    let owned = agent.check().await.ok().map(|grant| grant.addresses);
+    unwire(owned.or_else(|| call.conf.prev_addresses()))?;
+    match agent.del().await {
+        Ok(None) => Ok(()),
+        Ok(released) => unwire(released),
+        Err(Failure::Away(_)) => record(call, endpoint, unwire).await,
+        Err(Failure::Refused(error)) => Err(error),
+    }
+}
+
+/// Gives addresses back that were granted a moment ago and are on no wire.
+pub(crate) async fn give_back(call: &Call, endpoint: &Endpoint, agent: Agent<'_>) -> Result<(), Error> {
+    match agent.until(Instant::now() + CLEANUP).del().await {
+        Ok(_) => Ok(()),
+        Err(Failure::Away(_)) => record_del(endpoint, call),
+        Err(Failure::Refused(error)) => Err(error),
+    }
+}
+
+/// Records the DEL for the agent's next start. One that has started meanwhile is told at once: it looks
+/// at the records only before it serves.
+async fn record(
+    call: &Call,
+    endpoint: &Endpoint,
+    unwire: impl Fn(Option<PodAddresses>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    record_del(endpoint, call)?;
+    let Ok(mut agent) = Agent::connect(endpoint, call, call.deadline).await else {
+        return Ok(());
+    };
+    match agent.del().await {
+        Ok(None) | Err(Failure::Away(_)) => Ok(()),
+        Ok(released) => unwire(released),
+        Err(Failure::Refused(error)) => Err(error),
+    }
+}
+
+fn endpoint(call: &Call) -> Result<&Endpoint, Error> {
+    match &call.conf.ipam {
+        Ipam::Agent(endpoint) => Ok(endpoint),
+        Ipam::Plugin(other) => Err(Error::config(
+            "ipam.type",
+            format!("is {other}, and tke-eni-ipamc was executed"),
+        )),
+    }
+}

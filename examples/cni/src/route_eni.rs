@@ -1,0 +1,150 @@
+//! `tke-route-eni`: puts a pod on the wire with addresses of the node's agent or of another IPAM plugin.
+
+use std::time::Duration;
+
+use agent_api::Endpoint;
+use eni_core::model::{Family, PodAddresses};
+use nix::net::if_::if_nametoindex;
+use tokio::time::Instant;
+
+use crate::{
+    agent::Agent,
+    conf::Ipam,
+    delegate::Delegate,
+    error::{Code, Error},
+    ipamc::{give_back, release},
+    result::CniResult,
+    skeleton::{Call, Plugin},
+    wiring,
+};
+
+/// How long another IPAM plugin may take to take back what could not be wired.
+const CLEANUP: Duration = Duration::from_secs(5);
+
+/// The plugin `tke-route-eni`.
+pub(crate) struct RouteEni;
+
+impl Plugin for RouteEni {
+    async fn add(&self, call: &Call) -> Result<CniResult, Error> {
+        match &call.conf.ipam {
+            Ipam::Agent(endpoint) => add_with_agent(call, endpoint).await,
+            Ipam::Plugin(name) => add_with_plugin(call, &Delegate::find(name, call)?).await,
+        }
+    }
+
+    async fn del(&self, call: &Call) -> Result<(), Error> {
+        match &call.conf.ipam {
+            Ipam::Agent(endpoint) => {
+                release(call, endpoint, |addresses| wiring::unwire(call, addresses)).await
+            }
+            Ipam::Plugin(name) => {
+                wiring::unwire(call, call.conf.prev_addresses())?;
+                Delegate::find(name, call)?.del(call.deadline).await
+            }
+        }
+    }
+
+    async fn check(&self, call: &Call) -> Result<(), Error> {
+        let previous = call.conf.prev_result()?;
+        let netns = call.env.existing_netns()?;
+        let claimed: PodAddresses = previous.addresses_of(&call.env.interface, netns).collect();
+        let (addresses, table) = match &call.conf.ipam {
+            Ipam::Agent(endpoint) => {
+                let owned = Agent::connect(endpoint, call, call.deadline)
+                    .await?
+                    .check()
+                    .await?;
+                (owned.addresses, Some(owned.table))
+            }
+            Ipam::Plugin(name) => {
+                Delegate::find(name, call)?.check().await?;
+                (claimed, table_of_device(call)?)
+            }
+        };
+        if claimed != addresses {
+            return Err(Error::new(
+                Code::Differs,
+                format!("{} owns {addresses}, and prevResult says {claimed}", call.key()),
+            ));
+        }
+        if !previous.has_interface(&call.env.interface, netns) {
+            return Err(Error::new(
+                Code::Differs,
+                format!("prevResult has no interface {} in {netns}", call.env.interface),
+            ));
+        }
+        wiring::verify(&wiring::plan(call, netns, addresses, table))
+    }
+}
+
+async fn add_with_agent(call: &Call, endpoint: &Endpoint) -> Result<CniResult, Error> {
+    let netns = call.env.existing_netns()?;
+    let mut agent = Agent::connect(endpoint, call, call.deadline).await?;
+    let granted = agent.add().await?;
+    let (addresses, table) = (granted.grant.addresses, granted.grant.table);
+    match wire(call, netns, addresses, Some(table)) {
+        Ok(result) => Ok(result),
+        // An address that may still be on the wire is never given back.
+        Err(error) => match wiring::unwire(call, Some(addresses)) {
+            Ok(()) => {
+                drop(granted);
+                Err(error.and(give_back(call, endpoint, agent).await))
+            }
+            undone => Err(error.and(undone)),
+        },
+    }
+}
+
+async fn add_with_plugin(call: &Call, ipam: &Delegate<'_>) -> Result<CniResult, Error> {
+    let netns = call.env.existing_netns()?;
+    let table = table_of_device(call)?;
+    let given = ipam.add().await?;
+    let wired = one_of_each(&given).and_then(|addresses| {
+        wire(call, netns, addresses, table).map_err(|error| error.and(wiring::unwire(call, Some(addresses))))
+    });
+    match wired {
+        Ok(result) => Ok(CniResult {
+            dns: given.dns,
+            ..result
+        }),
+        Err(error) => Err(error.and(ipam.del(Instant::now() + CLEANUP).await)),
+    }
+}
+
+fn wire(call: &Call, netns: &str, addresses: PodAddresses, table: Option<u32>) -> Result<CniResult, Error> {
+    let wired = wiring::wire(call, &wiring::plan(call, netns, addresses, table))?;
+    Ok(CniResult::addresses(addresses).on_wire(&wired, &call.env.interface, netns, call.conf.mtu))
+}
+
+/// The addresses of another IPAM plugin; a pod's wire carries at most one of each family.
+fn one_of_each(given: &CniResult) -> Result<PodAddresses, Error> {
+    let families = |family| {
+        given
+            .ips
+            .iter()
+            .filter(|ip| Family::of(ip.address.addr()) == family)
+            .count()
+    };
+    match (families(Family::V4), families(Family::V6)) {
+        (0, 0) => Err(Error::config("ipam", "names a plugin that gave no address")),
+        (0..=1, 0..=1) => Ok(given.ips.iter().map(|ip| ip.address.addr()).collect()),
+        _ => Err(Error::config(
+            "ipam",
+            "names a plugin that gave several addresses of a family; a pod gets one",
+        )),
+    }
+}
+
+/// With another IPAM plugin: the table of the device that the configuration names, or the main one.
+fn table_of_device(call: &Call) -> Result<Option<u32>, Error> {
+    let Some(device) = &call.conf.eni else {
+        return Ok(None);
+    };
+    let index = if_nametoindex(device.as_str()).map_err(|error| {
+        Error::new(
+            Code::TryAgainLater,
+            format!("key `eni` names {device}, which is not on this node: {error}"),
+        )
+    })?;
+    Ok(Some(eni_netlink::table_of(index)))
+}

@@ -1,0 +1,182 @@
+//! The system under test: one ipamd, and an agent per node, wired to the memory cloud and cluster.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use agent::{AgentConfig, Backends};
+use agent_api::Endpoint;
+use eni_core::{
+    agent::{DialogueConfig, Release, ServiceConfig},
+    cloud::{CallCounts, Metered},
+    cluster::{Cluster, ClusterError, modify},
+    controller::PoolConfig,
+    env::{Environment, SystemEnvironment},
+    model::{Families, Node as NodeObject, NodeConfig, Uid, WarmRange},
+    network::NetworkError,
+    sim::MemoryCluster,
+};
+use eni_netlink::NetlinkNetwork;
+use parking_lot::Mutex;
+use tokio::{task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{nodes::Node, vpc::Vpc};
+
+/// How long a released address rests; short, so that a run shows its addresses in use again.
+const COOLDOWN: Duration = Duration::from_secs(3);
+/// How often agents offer back what is idle.
+const RELEASE: Duration = Duration::from_secs(1);
+/// How often ipamd looks at its orders.
+const POLL: Duration = Duration::from_millis(250);
+/// How long the parts may take to end.
+const STOP: Duration = Duration::from_secs(20);
+
+/// The running system.
+#[derive(Debug)]
+pub struct System {
+    /// The cluster's objects.
+    pub cluster: MemoryCluster,
+    cloud: Arc<Metered>,
+    stop: CancellationToken,
+    parts: JoinSet<()>,
+    errors: Arc<Mutex<Vec<String>>>,
+}
+
+/// Why the system cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SystemError {
+    /// A node's kernel.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The path of the run directory is too long for a socket.
+    #[error("the agent's socket cannot be in the run directory: {0}; set TMPDIR to a shorter path")]
+    Endpoint(#[from] agent_api::InvalidEndpoint),
+}
+
+impl System {
+    /// Starts ipamd and the agents of all nodes.
+    pub fn start(vpc: &Vpc) -> Result<Self, SystemError> {
+        let cloud = Arc::new(Metered::new(Arc::new(vpc.cloud.clone())));
+        let cluster = MemoryCluster::new();
+        let mut system = Self {
+            cluster: cluster.clone(),
+            cloud: cloud.clone(),
+            stop: CancellationToken::new(),
+            parts: JoinSet::new(),
+            errors: Arc::default(),
+        };
+        let environment = SystemEnvironment::shared();
+        let subnets = vpc
+            .topology
+            .subnets
+            .iter()
+            .map(|subnet| subnet.id.clone())
+            .collect();
+        let tags = BTreeMap::from([("eni-cluster".to_owned(), "playground".to_owned())]);
+        let config = PoolConfig {
+            poll_interval: POLL,
+            ..PoolConfig::new(subnets, tags)
+        };
+        let stop = system.stop.clone().cancelled_owned();
+        let ipamd = ipamd::run(
+            cloud,
+            Arc::new(cluster.connect()),
+            environment.clone(),
+            config,
+            stop,
+        );
+        system.parts.spawn(ipamd);
+        for node in &vpc.nodes {
+            system.start_agent(node, environment.clone())?;
+            cluster.put_node(NodeObject {
+                name: node.plan.name.clone(),
+                uid: Uid::from(format!("uid-of-{}", node.plan.name)),
+                instance: Some(node.plan.instance.clone()),
+                zone: Some(node.plan.subnet.zone.clone()),
+            });
+        }
+        Ok(system)
+    }
+
+    fn start_agent(&mut self, node: &Node, environment: Arc<dyn Environment>) -> Result<(), SystemError> {
+        let network = NetlinkNetwork::in_namespace(&node.netns().display().to_string())?
+            .forwarding(node.mac, Families::V4);
+        let config = AgentConfig {
+            node: node.plan.name.clone(),
+            instance: node.plan.instance.clone(),
+            endpoint: endpoint(node)?,
+            journal: node.directory.join("journal"),
+            service: ServiceConfig {
+                cooldown: COOLDOWN,
+                ..ServiceConfig::default()
+            },
+            dialogue: DialogueConfig {
+                release: Release::Quick,
+                release_interval: RELEASE,
+                report_interval: RELEASE,
+                ..DialogueConfig::default()
+            },
+        };
+        let backends = Backends {
+            cluster: Arc::new(self.cluster.connect()),
+            network: Arc::new(network),
+            environment,
+        };
+        let (name, errors) = (node.plan.name.clone(), self.errors.clone());
+        let agent = agent::run(config, backends, self.stop.clone().cancelled_owned());
+        self.parts.spawn(async move {
+            if let Err(error) = agent.await {
+                errors.lock().push(format!("agent of {name}: {error}"));
+            }
+        });
+        Ok(())
+    }
+
+    /// The node's object shared by ipamd and its agent, once ipamd made it.
+    pub async fn node_config(&self, node: &Node) -> Option<NodeConfig> {
+        let read = self.cluster.node_configs().get(node.plan.name.as_str()).await;
+        read.ok().map(|read| read.object)
+    }
+
+    /// Asks for pools without idle addresses, as an operator does before nodes are taken away.
+    pub async fn shrink(&self, nodes: &[Node]) -> Result<(), SystemError> {
+        let none = WarmRange { min: 0, max: 0 };
+        for node in nodes {
+            let store = self.cluster.node_configs();
+            modify(store.as_ref(), node.plan.name.as_str(), |config| {
+                config.spec.warm.replace(none) != Some(none)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The calls that reached the cloud.
+    pub fn cloud_calls(&self) -> CallCounts {
+        self.cloud.counts()
+    }
+
+    /// Parts that ended by themselves.
+    pub fn errors(&self) -> Vec<String> {
+        self.errors.lock().clone()
+    }
+
+    /// Stops everything.
+    pub async fn stop(mut self) -> Vec<String> {
+        self.stop.cancel();
+        let ended = timeout(STOP, async { while self.parts.join_next().await.is_some() {} }).await;
+        let mut errors = self.errors();
+        if ended.is_err() {
+            errors.push(format!("the agents or ipamd did not stop within {STOP:?}"));
+        }
+        errors
+    }
+}
+
+/// Where the agent of a node listens.
+pub fn endpoint(node: &Node) -> Result<Endpoint, agent_api::InvalidEndpoint> {
+    format!("unix://{}", node.directory.join("agent.sock").display()).parse()
+}
