@@ -1,3 +1,5 @@
+//! Every key of the network configuration, good and bad.
+
 use serde_json::json;
 
 use super::*;

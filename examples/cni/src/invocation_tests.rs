@@ -1,3 +1,5 @@
+//! The environment and the arguments of one execution, good and bad.
+
 use std::{collections::BTreeMap, os::unix::ffi::OsStringExt};
 
 use super::*;

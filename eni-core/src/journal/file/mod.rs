@@ -25,7 +25,7 @@ use writer::Request;
 /// A crash-safe journal on a file.
 ///
 /// Commits that wait at the same time are made durable together, by one flush of the disk. After a
-/// commit failed, every further one fails until the journal is opened again.
+/// failed commit the file is opened again before the next one, so that a full disk does no lasting harm.
 #[derive(Debug)]
 pub struct FileJournal {
     path: PathBuf,

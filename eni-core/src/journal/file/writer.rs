@@ -20,12 +20,11 @@ pub(super) enum Request {
 
 /// Opens the file and serves requests until nobody can send one.
 pub(super) fn run(path: &Path, requests: &Receiver<Request>, opened: Answer<()>) {
-    let store = match Store::open(path) {
-        Ok(store) => store,
+    let mut writer = Writer { path, store: None };
+    match writer.store() {
+        Ok(_) => tell(opened, Ok(())),
         Err(error) => return tell(opened, Err(error)),
-    };
-    tell(opened, Ok(()));
-    let mut writer = Writer { store, failed: None };
+    }
     while let Ok(first) = requests.recv() {
         let mut group = Vec::new();
         for request in std::iter::once(first).chain(requests.try_iter()).take(MAX_GROUP) {
@@ -33,7 +32,7 @@ pub(super) fn run(path: &Path, requests: &Receiver<Request>, opened: Answer<()>)
                 Request::Commit(writes, answer) => group.push((writes, answer)),
                 Request::Load(answer) => {
                     writer.commit(std::mem::take(&mut group));
-                    tell(answer, writer.store.load());
+                    tell(answer, writer.store().and_then(|store| store.load()));
                 }
             }
         }
@@ -41,24 +40,35 @@ pub(super) fn run(path: &Path, requests: &Receiver<Request>, opened: Answer<()>)
     }
 }
 
-struct Writer {
-    store: Store,
-    /// After a failed commit nobody knows what the file holds, until it is opened again.
-    failed: Option<JournalError>,
+struct Writer<'a> {
+    path: &'a Path,
+    /// Closed after a failed commit: nobody knows what the file holds until it is opened again.
+    store: Option<Store>,
 }
 
-impl Writer {
+impl Writer<'_> {
+    /// The file, opened again where it had to be closed.
+    fn store(&mut self) -> Result<&mut Store, JournalError> {
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => Store::open(self.path)?,
+        };
+        Ok(self.store.insert(store))
+    }
+
     /// Makes all the commits of a group durable together, then answers them.
     fn commit(&mut self, group: Vec<(Vec<Write>, Answer<()>)>) {
-        if self.failed.is_none() && !group.is_empty() {
-            let writes = group.iter().flat_map(|(writes, _)| writes);
-            self.failed = self.store.commit(writes).err();
-            if let Some(error) = &self.failed {
-                tracing::error!(%error, commits = group.len(), "the journal takes no more commits");
-            }
+        if group.is_empty() {
+            return;
+        }
+        let writes = group.iter().flat_map(|(writes, _)| writes);
+        let result = self.store().and_then(|store| store.commit(writes));
+        if let Err(error) = &result {
+            tracing::error!(%error, commits = group.len(), "commits failed; the journal is opened again");
+            self.store = None;
         }
         for (_, answer) in group {
-            tell(answer, self.failed.clone().map_or(Ok(()), Err));
+            tell(answer, result.clone());
         }
     }
 }
@@ -66,4 +76,37 @@ impl Writer {
 /// Answers; a caller that went away needs none.
 fn tell<T>(answer: Answer<T>, result: Result<T, JournalError>) {
     drop(answer.send(result));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_that_was_closed_by_a_failure_is_opened_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let mut writer = Writer {
+            path: &path,
+            store: None,
+        };
+        let (answer, mut answered) = oneshot::channel();
+        writer.commit(vec![(Vec::new(), answer)]);
+        assert_eq!(answered.try_recv().unwrap(), Ok(()));
+        assert_eq!(writer.store().unwrap().load().unwrap(), Memory::default());
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_opened_again_fails_every_commit() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = Writer {
+            path: directory.path(),
+            store: None,
+        };
+        for _ in 0..2 {
+            let (answer, mut answered) = oneshot::channel();
+            writer.commit(vec![(Vec::new(), answer)]);
+            assert!(answered.try_recv().unwrap().is_err());
+        }
+    }
 }
