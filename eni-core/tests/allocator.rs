@@ -227,6 +227,27 @@ fn an_owned_address_that_vanishes_is_lost_and_comes_back_to_its_owner() {
 }
 
 #[test]
+fn an_owner_keeps_its_address_when_the_object_was_made_anew() {
+    let mut published = pool(vec![eni("eni-a", 1, 2)]);
+    let mut allocator = in_service(&published);
+    let ip = add(&mut allocator, "c1");
+    for entry in &mut published.enis[0].attached {
+        entry.generation = Generation::from_random(500);
+    }
+    assert!(allocator.accept(&published).lost.is_empty());
+    assert_eq!(
+        allocator.counts(),
+        PoolCounts {
+            free: 1,
+            allocated: 1,
+            ..PoolCounts::default()
+        }
+    );
+    assert_eq!(add(&mut allocator, "c1"), ip);
+    assert_ne!(add(&mut allocator, "c2"), ip);
+}
+
+#[test]
 fn an_eni_out_of_service_gives_nothing() {
     let published = pool(vec![eni("eni-a", 1, 2)]);
     let mut allocator = PoolAllocator::default();

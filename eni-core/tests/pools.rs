@@ -209,3 +209,42 @@ async fn a_missing_permission_is_told_at_the_node() {
         "{events:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_object_is_made_anew_and_owners_keep_their_addresses() {
+    let world = World::new(1, WARM).await;
+    world.schedule("pod-a", "node-0");
+    let before = world.add("node-0", "pod-a", MINUTE).await.unwrap();
+    world
+        .until("6 bound", MINUTE, |world| {
+            world.service("node-0").counts().total() == 6
+        })
+        .await;
+    world.cluster.node_configs().delete("node-0", None).await.unwrap();
+    tokio::time::sleep(MINUTE).await;
+    let config = world.cluster.node_configs().get("node-0").await.unwrap().object;
+    assert_eq!(config.pool.attached(), 6);
+    let counts = world.service("node-0").counts();
+    assert_eq!(
+        (counts.allocated, counts.free, counts.lost),
+        (1, 5, 0),
+        "{counts:?}"
+    );
+    assert_eq!(world.add("node-0", "pod-a", MINUTE).await.unwrap(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_senseless_warm_range_is_told_and_ignored() {
+    let world = World::new(1, WARM).await;
+    world
+        .until("warm", MINUTE, |world| world.service("node-0").counts().free == 5)
+        .await;
+    world.set_warm("node-0", WarmRange { min: 9, max: 2 }).await;
+    tokio::time::sleep(5 * MINUTE).await;
+    assert_eq!(world.bound("node-0"), 5);
+    let events = world.cluster.events();
+    assert!(
+        events.iter().any(|event| event.reason == "InvalidWarmRange"),
+        "{events:?}"
+    );
+}

@@ -13,10 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::NodeService;
 use crate::{
     cluster::{Cluster, Event, Scope, Subject, WatchEvent, modify},
-    model::{
-        AgentReport, EniId, InstanceId, Mac, NodeConfig, NodeName, NodePool, Pod, PodKey, PoolAddress, Uid,
-    },
-    network::{EniLink, EniSetup, NodeNetwork},
+    model::{AgentReport, InstanceId, Mac, NodeConfig, NodeName, NodePool, Pod, PodKey, PoolAddress, Uid},
+    network::{EniSetup, NodeNetwork},
     policy,
 };
 
@@ -65,7 +63,6 @@ pub struct Dialogue {
     config: DialogueConfig,
     published: Option<NodeConfig>,
     pods: Option<BTreeMap<PodKey, (Uid, bool)>>,
-    links: BTreeMap<EniId, (Mac, EniLink)>,
     /// ENIs that ipamd took away and whose routes still stand.
     leaving: BTreeSet<Mac>,
 }
@@ -89,7 +86,6 @@ impl Dialogue {
             config,
             published: None,
             pods: None,
-            links: BTreeMap::new(),
             leaving: BTreeSet::new(),
         }
     }
@@ -97,8 +93,7 @@ impl Dialogue {
     /// Runs until it is dropped.
     pub async fn run(mut self) {
         // What was accepted in an earlier life serves before the cluster answers.
-        let remembered = self.service.published();
-        let mut settled = self.put_into_service(&remembered).await;
+        let mut settled = self.put_into_service(&self.service.published()).await;
         let scope = Scope::Node(self.node.clone());
         let mut configs = self.cluster.node_configs().watch(scope.clone());
         let mut pods = self.cluster.pods().watch(scope);
@@ -107,24 +102,30 @@ impl Dialogue {
         release.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut report = interval(self.config.report_interval);
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut retry = Instant::now() + self.config.retry_interval;
         loop {
-            let retry = Instant::now() + self.config.retry_interval;
-            let mut report_due = false;
+            let (mut changed, mut due) = (false, false);
             tokio::select! {
                 biased;
-                Some(event) = configs.next() => self.learn_config(event),
+                Some(event) = configs.next() => {
+                    self.learn_config(event);
+                    changed = true;
+                }
                 Some(event) = pods.next() => self.learn_pods(event),
                 Ok(()) = waiting.changed() => {}
                 _ = release.tick() => self.offer_back().await,
-                _ = report.tick() => report_due = true,
-                () = sleep_until(retry), if !settled => {}
+                _ = report.tick() => due = true,
+                () = sleep_until(retry), if !settled => {
+                    changed = true;
+                    retry = Instant::now() + self.config.retry_interval;
+                }
             }
-            if let Some(pool) = self.published.as_ref().map(|config| config.pool.clone()) {
+            if changed {
+                let published = self.published.as_ref().map(|config| config.pool.clone());
+                let pool = published.unwrap_or_else(|| self.service.published());
                 settled = self.put_into_service(&pool).await;
-                settled &= self.report(report_due).await;
-            } else if !settled {
-                settled = self.put_into_service(&remembered).await;
             }
+            settled &= self.report(due).await;
         }
     }
 
@@ -174,7 +175,7 @@ impl Dialogue {
             };
             match self.network.ensure_eni(&setup).await {
                 Ok(link) => {
-                    links.insert(eni.id.clone(), (eni.mac, link));
+                    links.insert(eni.id.clone(), link);
                 }
                 Err(error) => {
                     tracing::info!(node = %self.node, eni = %eni.id, %error, "ENI is not in service yet");
@@ -182,16 +183,12 @@ impl Dialogue {
                 }
             }
         }
-        let before = std::mem::replace(&mut self.links, links);
-        self.leaving.extend(before.into_values().map(|(mac, _)| mac));
+        // By the pools, not by the devices: a device may have gone while no agent ran.
+        self.leaving
+            .extend(self.service.published().enis.iter().map(|eni| eni.mac));
         pool.enis.iter().for_each(|eni| {
             self.leaving.remove(&eni.mac);
         });
-        let links = self
-            .links
-            .iter()
-            .map(|(id, (_, link))| (id.clone(), *link))
-            .collect();
         match self.service.accept(pool.clone(), &links).await {
             Ok(accepted) => {
                 for (key, ip) in accepted.lost {

@@ -32,7 +32,9 @@ impl NodeService {
         pool: NodePool,
         links: &BTreeMap<EniId, EniLink>,
     ) -> Result<Accepted, JournalError> {
-        self.journal.commit(vec![Change::Pool(pool.clone())]).await?;
+        if self.published() != pool {
+            self.journal.commit(vec![Change::Pool(pool.clone())]).await?;
+        }
         let accepted = {
             let mut state = self.state.lock();
             let accepted = state.pool.accept(&pool);

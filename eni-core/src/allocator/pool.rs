@@ -89,12 +89,13 @@ impl PoolAllocator {
         let mut known: Vec<PoolAddress> = self.slots.values().map(|slot| slot.entry).collect();
         known.sort_unstable();
         for entry in known {
-            let lost = matches!(self.slots[&entry.ip].state, State::Lost(_));
-            match published.get(&entry.ip) {
-                Some((back, eni, true)) if lost => self.recover(*back, eni),
-                Some((same, _, true)) if *same == entry => {}
+            let owner = self.slots[&entry.ip].state.owner().cloned();
+            match (published.get(&entry.ip), owner) {
+                // Whatever happened to it meanwhile, it is attached, and somebody uses it.
+                (Some((now, eni, true)), Some(owner)) => self.relabel(*now, eni, owner),
+                (Some((same, _, true)), None) if *same == entry => {}
                 // The agent fences before ipamd releases; whatever it believes, this one is not free.
-                Some((same, _, false)) if *same == entry => self.fence(entry),
+                (Some((same, _, false)), _) if *same == entry => self.fence(entry),
                 _ => self.drop_slot(entry, &mut accepted),
             }
         }
@@ -250,20 +251,18 @@ impl PoolAllocator {
         }
     }
 
-    /// An address that had vanished is there again, and so is its owner.
-    fn recover(&mut self, entry: PoolAddress, eni: &EniId) {
-        if let State::Lost(key) = self.slots[&entry.ip].state.clone() {
-            self.leave(entry.ip);
-            self.slots.insert(
-                entry.ip,
-                Slot {
-                    entry,
-                    eni: eni.clone(),
-                    state: State::Free,
-                },
-            );
-            self.enter(entry.ip, State::Allocated(key));
-        }
+    /// Leaves an attached address with its owner, in the stay that ipamd published.
+    fn relabel(&mut self, entry: PoolAddress, eni: &EniId, owner: SandboxKey) {
+        self.leave(entry.ip);
+        self.slots.insert(
+            entry.ip,
+            Slot {
+                entry,
+                eni: eni.clone(),
+                state: State::Free,
+            },
+        );
+        self.enter(entry.ip, State::Allocated(owner));
     }
 
     fn drop_slot(&mut self, entry: PoolAddress, accepted: &mut Accepted) {

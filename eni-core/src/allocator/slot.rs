@@ -37,6 +37,16 @@ pub(super) enum State {
     Lost(SandboxKey),
 }
 
+impl State {
+    /// The sandbox that uses the address.
+    pub(super) fn owner(&self) -> Option<&SandboxKey> {
+        match self {
+            Self::Allocated(owner) | Self::Lost(owner) => Some(owner),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) entry: PoolAddress,

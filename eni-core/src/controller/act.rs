@@ -38,12 +38,16 @@ impl Actor {
             let version = version.clone();
             async move {
                 tracing::debug!(node = %node.name, ?action, "acting");
-                let result = self.act_one(node, version, action.clone()).await;
-                if let Err(error) = &result {
-                    tracing::warn!(node = %node.name, ?action, %error, "action failed");
-                    self.explain(node, error);
+                match self.act_one(node, version, action.clone()).await {
+                    Ok(()) => true,
+                    // Nothing is wrong: the watch brings what the other writer wrote, and a new plan.
+                    Err(ActError::Cluster(ClusterError::Conflict { .. })) => true,
+                    Err(error) => {
+                        tracing::warn!(node = %node.name, ?action, %error, "action failed");
+                        self.explain(node, &error);
+                        false
+                    }
                 }
-                result.is_ok()
             }
         };
         let outcomes = actions.into_iter().map(run).collect::<FuturesUnordered<_>>();
@@ -172,6 +176,23 @@ impl Actor {
             .await?;
         self.index.lock().put_record(written);
         Ok(())
+    }
+
+    /// The object without what an operator wrote into it and what makes no sense.
+    pub(super) fn sanitized(&self, mut config: NodeConfig) -> NodeConfig {
+        if let Some(warm) = config.spec.warm.take_if(|warm| warm.min > warm.max) {
+            self.cluster.report(Event {
+                subject: Subject::Node(config.name.clone()),
+                warning: true,
+                reason: "InvalidWarmRange",
+                message: format!(
+                    "the NodeENIConfig asks for {} to {} idle addresses; the first must not exceed the second; \
+                     the cluster's range applies until it is corrected",
+                    warm.min, warm.max
+                ),
+            });
+        }
+        config
     }
 
     /// Tells people at the node what only they can mend.

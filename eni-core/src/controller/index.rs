@@ -14,6 +14,8 @@ pub(super) struct Index {
     configs: BTreeMap<NodeName, Versioned<NodeConfig>>,
     records: BTreeMap<String, Versioned<EniRecord>>,
     records_of: BTreeMap<NodeName, Vec<String>>,
+    /// Addresses of each subnet that planned ENIs will take and the cloud does not count yet.
+    reserved: BTreeMap<SubnetId, u32>,
     placed: HashMap<PodKey, NodeName>,
     demand: BTreeMap<NodeName, u32>,
 }
@@ -36,17 +38,19 @@ impl Index {
         names.filter_map(|name| self.records.get(name)).cloned().collect()
     }
 
-    /// Every record.
-    pub(super) fn all_records(&self) -> impl Iterator<Item = &EniRecord> {
-        self.records.values().map(|record| &record.object)
+    /// The nodes that have records.
+    pub(super) fn owners(&self) -> Vec<NodeName> {
+        self.records_of.keys().cloned().collect()
+    }
+
+    /// The node of a record.
+    pub(super) fn owner(&self, record: &str) -> Option<NodeName> {
+        self.records.get(record).map(|read| read.object.node.clone())
     }
 
     /// Addresses of a subnet that planned ENIs will take and the cloud does not count yet.
     pub(super) fn reserved(&self, subnet: &SubnetId) -> u32 {
-        let planned = self
-            .all_records()
-            .filter(|record| record.id.is_none() && record.subnet == *subnet);
-        planned.map(|record| record.secondary + 1).sum()
+        self.reserved.get(subnet).copied().unwrap_or_default()
     }
 
     /// How far a node is from what it needs, roughly; the neediest is worked on first.
@@ -109,6 +113,7 @@ impl Index {
             WatchEvent::Reset(all) => {
                 let mut touched: Vec<_> = std::mem::take(&mut self.records_of).into_keys().collect();
                 self.records.clear();
+                self.reserved.clear();
                 for read in all {
                     touched.push(self.put_record(read));
                 }
@@ -125,18 +130,28 @@ impl Index {
     /// Takes over a record that was just written, before the watch tells of it.
     pub(super) fn put_record(&mut self, read: Versioned<EniRecord>) -> NodeName {
         let (key, node) = (read.object.key(), read.object.node.clone());
-        if self.records.insert(key.clone(), read).is_none() {
-            self.records_of.entry(node.clone()).or_default().push(key);
+        *self.reserved.entry(read.object.subnet.clone()).or_default() += reservation(&read.object);
+        match self.records.insert(key.clone(), read) {
+            Some(before) => self.unreserve(&before.object),
+            None => self.records_of.entry(node.clone()).or_default().push(key),
         }
         node
     }
 
     /// Forgets a record that was just deleted, before the watch tells of it.
     pub(super) fn remove_record(&mut self, key: &str) {
-        if let Some(read) = self.records.remove(key)
-            && let Some(names) = self.records_of.get_mut(&read.object.node)
-        {
+        let Some(read) = self.records.remove(key) else {
+            return;
+        };
+        self.unreserve(&read.object);
+        if let Some(names) = self.records_of.get_mut(&read.object.node) {
             names.retain(|name| name != key);
+        }
+    }
+
+    fn unreserve(&mut self, record: &EniRecord) {
+        if let Some(reserved) = self.reserved.get_mut(&record.subnet) {
+            *reserved -= reservation(record);
         }
     }
 
@@ -180,5 +195,14 @@ impl Index {
             *demand -= 1;
         }
         Some(node)
+    }
+}
+
+/// Addresses that an ENI will take once it is created; none after, as the cloud counts them then.
+fn reservation(record: &EniRecord) -> u32 {
+    if record.id.is_none() {
+        record.secondary + 1
+    } else {
+        0
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until};
 
 use super::{NodeView, PoolConfig, act::Actor, index::Index, inventory::Inventory, plan};
 use crate::{
@@ -62,7 +62,7 @@ impl PoolController {
         let mut records = actor.cluster.eni_records().watch(Scope::All);
         let mut poll = interval(config.poll_interval);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut audit = interval(config.audit_interval);
+        let mut audit = interval_at(Instant::now() + config.audit_interval, config.audit_interval);
         audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut schedule = Schedule::new(config);
         let mut work: FuturesUnordered<BoxFuture<'_, Outcome>> = FuturesUnordered::new();
@@ -100,10 +100,7 @@ impl PoolController {
         match self.actor.inventory.poll().await {
             Ok(changed) => {
                 let index = self.actor.index.lock();
-                let owners = index
-                    .all_records()
-                    .filter(|record| changed.contains(&record.name));
-                owners.map(|record| record.node.clone()).collect()
+                changed.iter().filter_map(|record| index.owner(record)).collect()
             }
             Err(error) => {
                 tracing::warn!(%error, "orders under way could not be read");
@@ -114,13 +111,7 @@ impl PoolController {
 
     async fn audit(&self) -> Vec<NodeName> {
         match self.actor.inventory.audit().await {
-            Ok(()) => self
-                .actor
-                .index
-                .lock()
-                .all_records()
-                .map(|record| record.node.clone())
-                .collect(),
+            Ok(()) => self.actor.index.lock().owners(),
             Err(error) => {
                 tracing::warn!(%error, "the audit could not read all ENIs; nothing is concluded");
                 Vec::new()
@@ -176,9 +167,10 @@ impl PoolController {
             (read.object, view)
         });
         let version = config.as_ref().map(|read| read.version.clone());
+        let config = config.map(|read| self.actor.sanitized(read.object));
         let view = NodeView {
             node,
-            config: config.map(|read| read.object),
+            config,
             demand,
             enis: enis.collect(),
             limits,
