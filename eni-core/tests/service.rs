@@ -258,6 +258,15 @@ async fn an_add_that_started_before_the_del_is_refused_and_a_later_one_served() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_del_that_was_held_up_does_not_shorten_the_reach_of_a_later_one() {
+    let (service, _) = serving(1).await;
+    del_at(&service, "c1", at(5)).await.unwrap();
+    del_at(&service, "c1", at(3)).await.unwrap();
+    let late = add_at(&service, "c1", at(4)).await.unwrap_err();
+    assert!(matches!(late, AddError::Cancelled { .. }), "{late}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_del_waits_until_the_add_has_wired_the_pod() {
     let (service, _) = serving(1).await;
     let (_, wiring) = add_at(&service, "c1", at(1)).await.unwrap();

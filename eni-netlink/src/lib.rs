@@ -42,3 +42,4 @@ pub use self::identity::{
     DEAD_GROUP, FROM_POD, LINK_GROUP, PROTOCOL, TABLE_BASE, TO_POD, alias, alias_owner, host_name, table_of,
 };
 pub use self::network::NetlinkNetwork;
+pub use self::pod::{V4_ROUTER, V6_ROUTER};

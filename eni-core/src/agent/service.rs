@@ -181,7 +181,12 @@ impl NodeService {
             state
                 .tombstones
                 .retain(|_, (_, learned)| *learned + TOMBSTONE > now);
-            state.tombstones.insert(key.clone(), (del.started, now));
+            // A DEL that was held up on its way does not shorten the reach of a later one.
+            let latest = state
+                .tombstones
+                .get(&key)
+                .map_or(del.started, |(known, _)| del.started.max(*known));
+            state.tombstones.insert(key.clone(), (latest, now));
             state.queue.cancel(&key);
         }
         self.publish_waiting();
@@ -232,14 +237,13 @@ impl NodeService {
         !self.state.lock().enis.is_empty()
     }
 
-    /// Every owner with what it owns.
+    /// Every owner with what it owns, in order.
     pub fn owners(&self) -> Vec<(SandboxKey, Allocation)> {
         let state = self.state.lock();
-        state
-            .pool
-            .owners()
-            .map(|(key, allocation)| (key.clone(), allocation.clone()))
-            .collect()
+        let owners = state.pool.owners();
+        let mut owners: Vec<_> = owners.map(|(key, owned)| (key.clone(), owned.clone())).collect();
+        owners.sort_by(|(a, _), (b, _)| a.cmp(b));
+        owners
     }
 
     /// The number of sandboxes that wait for an address, now and as it changes.

@@ -9,10 +9,10 @@ use crate::identity::{End, LINK_GROUP, PRIMARY_INTERFACE, alias, host_name, mac}
 use crate::kernel::{Address, LinkChange, MAIN, Neighbour, Route, Rule, Veth, host};
 
 /// The router that every pod sees; it is nowhere but in the pod's neighbour entry. TKE's VPC-CNI.
-const V4_ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
+pub const V4_ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
 
 /// Its IPv6 like. Link-local, as a router must be, and in no subnet of the cloud.
-const V6_ROUTER: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
+pub const V6_ROUTER: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 
 /// The metric of a second interface's default route, plus its index: worse than `eth0`'s, and usable by
 /// a socket that is bound to the interface.

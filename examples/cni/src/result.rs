@@ -6,15 +6,12 @@ use eni_core::{
     model::{Family, PodAddresses},
     network::Wired,
 };
+use eni_netlink::{V4_ROUTER, V6_ROUTER};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::version::SpecVersion;
-
-/// The router that every pod sees: TKE's, and the one that `eni_netlink` puts into the pod.
-const V4_ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
-const V6_ROUTER: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 
 /// A CNI result in the shape of the newest version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

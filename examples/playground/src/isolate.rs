@@ -66,7 +66,7 @@ pub enum IsolationError {
     /// The kernel forbids namespaces to this user.
     #[error(
         "this machine does not let {who} make network namespaces (unshare: {errno}).\n\
-         Run it as root, or allow user namespaces: sysctl user.max_user_namespaces must not be 0, \
+         Run it as root, or allow user namespaces: sysctl user.max_user_namespaces and user.max_net_namespaces must not be 0, \
          kernel.unprivileged_userns_clone (Debian) must be 1 and \
          kernel.apparmor_restrict_unprivileged_userns (Ubuntu) must be 0. \
          In a container, CAP_SYS_ADMIN and CAP_NET_ADMIN are needed (with docker: --privileged)."

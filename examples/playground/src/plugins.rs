@@ -76,15 +76,7 @@ fn build(cargo: &Path, directory: &Path) -> Result<(), PluginError> {
     };
     let mut command = Command::new(cargo);
     command
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "cni",
-            "--bins",
-            "--profile",
-            profile,
-        ])
+        .args(["build", "--package", "cni", "--bins", "--profile", profile])
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     if let Some(target) = directory.parent() {
