@@ -52,7 +52,8 @@ pub fn host_name(pod: Option<&PodKey>, key: &SandboxKey) -> String {
         None => key.container.to_string(),
     };
     if &*key.interface != PRIMARY_INTERFACE {
-        text.push('.');
+        // No pod's name has a slash, so that no other pod's eth0 is called the same.
+        text.push('/');
         text.push_str(&key.interface);
     }
     let hash = Sha1::digest(text);

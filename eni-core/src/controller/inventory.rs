@@ -333,10 +333,12 @@ impl Inventory {
     }
 
     pub(super) async fn unassign(&self, id: &EniId, addresses: &[IpAddr]) -> CloudResult<()> {
-        for batch in addresses.chunks(self.cloud.capabilities().unassign_batch.max(1) as usize) {
-            self.cloud.unassign_addresses(id, batch).await?;
-            self.touch(id, |seen| seen.unassigning.extend(batch));
-        }
+        // One order at a time on an ENI: the rest follows once this one is done.
+        let batch = addresses
+            .len()
+            .min(self.cloud.capabilities().unassign_batch.max(1) as usize);
+        self.cloud.unassign_addresses(id, &addresses[..batch]).await?;
+        self.touch(id, |seen| seen.unassigning.extend(&addresses[..batch]));
         Ok(())
     }
 

@@ -86,7 +86,7 @@ pub async fn run(
     let waiters = service.clone();
     tokio::select! {
         biased;
-        ended = server::run(listener, service, shutdown) => Ok(ended?),
+        ended = server::run(listener, service, network.clone(), shutdown) => Ok(ended?),
         () = dialogue.run() => Ok(()),
         () = waiters.run() => Ok(()),
         () = maintain(&config.node, &*network) => Ok(()),

@@ -10,7 +10,7 @@ pub use replay::ReplayError;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use agent_api::{Endpoint, Spool, proto::agent_server::AgentServer};
-use eni_core::agent::NodeService;
+use eni_core::{agent::NodeService, network::NodeNetwork};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -43,16 +43,17 @@ pub enum ServeError {
 pub async fn run(
     listener: Listener,
     service: Arc<NodeService>,
+    network: Arc<dyn NodeNetwork>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let endpoint = listener.endpoint().clone();
     let spool = Spool::new(endpoint.spool_directory());
     // The socket listens already. A plugin that found none has written its record by now, or finds the
     // socket when it looks once more after writing; so no record is left behind.
-    replay::all(&spool, &service).await?;
+    replay::all(&spool, &service, &*network).await?;
 
     let stopping = CancellationToken::new();
-    let calls = Calls::new(service, spool, stopping.clone());
+    let calls = Calls::new(service, network, spool, stopping.clone());
     let router = Server::builder().add_service(AgentServer::new(calls));
     let serve = listener.serve(router, stopping.clone().cancelled_owned());
     tokio::pin!(serve);

@@ -14,6 +14,7 @@ use eni_core::{
     journal::{CommitFault, MemoryJournal},
     model::{EniId, Generation, Mac, NodePool, PoolAddress, PoolEni, SandboxKey},
     network::EniLink,
+    sim::MemoryNetwork,
 };
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
@@ -66,7 +67,8 @@ impl Bed {
         let listener = Listener::bind(&endpoint).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { stopped.await.unwrap_or_default() };
-        let server = tokio::spawn(server::run(listener, service.clone(), shutdown));
+        let network = Arc::new(MemoryNetwork::new());
+        let server = tokio::spawn(server::run(listener, service.clone(), network, shutdown));
         Self {
             endpoint,
             journal,
@@ -464,7 +466,13 @@ async fn records_that_cannot_be_made_good_keep_it_from_serving() {
     let service = open().await.unwrap();
     journal.fail_next(CommitFault::Before);
     let listener = Listener::bind(&endpoint).await.unwrap();
-    let ended = soon(server::run(listener, service, std::future::pending())).await;
+    let ended = soon(server::run(
+        listener,
+        service,
+        Arc::new(MemoryNetwork::new()),
+        std::future::pending(),
+    ))
+    .await;
     assert!(matches!(ended, Err(ServeError::Replay(_))), "{ended:?}");
     assert_eq!(
         spool.list().unwrap().len(),

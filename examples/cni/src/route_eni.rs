@@ -82,7 +82,11 @@ async fn add_with_agent(call: &Call, endpoint: &Endpoint) -> Result<CniResult, E
     let mut agent = Agent::connect(endpoint, call, call.deadline).await?;
     let granted = agent.add().await?;
     let (addresses, table) = (granted.grant.addresses, granted.grant.table);
-    match wire(call, netns, addresses, Some(table)) {
+    let wired = match wire(call, netns, addresses, Some(table)) {
+        Ok(result) => still_owned(&mut agent, addresses).await.map(|()| result),
+        Err(error) => Err(error),
+    };
+    match wired {
         Ok(result) => Ok(result),
         // An address that may still be on the wire is never given back.
         Err(error) => match wiring::unwire(call, Some(addresses)) {
@@ -95,19 +99,41 @@ async fn add_with_agent(call: &Call, endpoint: &Endpoint) -> Result<CniResult, E
     }
 }
 
+/// Whether the wired addresses are still the pod's. The agent may have ended its hold, or may have
+/// started anew, and have served a DEL since; a DEL after this answer finds the wiring and takes it off.
+async fn still_owned(agent: &mut Agent<'_>, addresses: PodAddresses) -> Result<(), Error> {
+    if agent.check().await?.addresses == addresses {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::TryAgainLater,
+        format!("{addresses} was taken back while the pod was wired; the sandbox is being removed"),
+    ))
+}
+
 async fn add_with_plugin(call: &Call, ipam: &Delegate<'_>) -> Result<CniResult, Error> {
     let netns = call.env.existing_netns()?;
     let table = table_of_device(call)?;
-    let given = ipam.add().await?;
-    let wired = one_of_each(&given).and_then(|addresses| {
-        wire(call, netns, addresses, table).map_err(|error| error.and(wiring::unwire(call, Some(addresses))))
-    });
-    match wired {
+    let undo = |error: Error| async { Err(error.and(ipam.del(Instant::now() + CLEANUP).await)) };
+    let given = match ipam.add().await {
+        Ok(given) => given,
+        // It may have taken an address before it failed.
+        Err(error) => return undo(error).await,
+    };
+    let addresses = match one_of_each(&given) {
+        Ok(addresses) => addresses,
+        Err(error) => return undo(error).await,
+    };
+    match wire(call, netns, addresses, table) {
         Ok(result) => Ok(CniResult {
             dns: given.dns,
             ..result
         }),
-        Err(error) => Err(error.and(ipam.del(Instant::now() + CLEANUP).await)),
+        // An address that may still be on the wire is never given back.
+        Err(error) => match wiring::unwire(call, Some(addresses)) {
+            Ok(()) => undo(error).await,
+            undone => Err(error.and(undone)),
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf, process::ExitCode};
 
 use playground::{
-    isolate::{self, Isolated, RunDirectory},
+    isolate::{self, Isolated, IsolationError, RunDirectory},
     options::Options,
     play::Play,
     plugins,
@@ -13,8 +13,9 @@ use playground::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Exit statuses besides 0 and 1; 130 is what shells say of an interrupted program.
-const NOT_ALLOWED: u8 = 2;
+/// Exit statuses besides 0, 1 and the 2 of a wrong option: 77 is what test tools say of what cannot run
+/// here, 130 what shells say of an interrupted program.
+const NOT_ALLOWED: u8 = 77;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
@@ -35,7 +36,8 @@ fn main() -> ExitCode {
     progress.end(&plugins.display().to_string());
     let isolated = match isolate::enter() {
         Ok(isolated) => isolated,
-        Err(error) => return fail(&error, ExitCode::from(NOT_ALLOWED)),
+        Err(error @ IsolationError::Forbidden { .. }) => return fail(&error, ExitCode::from(NOT_ALLOWED)),
+        Err(error) => return fail(&error, ExitCode::FAILURE),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -53,7 +55,7 @@ async fn play(options: Options, plugins: PathBuf, isolated: Isolated, mut progre
         };
     let run = match RunDirectory::create() {
         Ok(run) => run,
-        Err(error) => return fail(&error, ExitCode::from(NOT_ALLOWED)),
+        Err(error) => return fail(&error, ExitCode::FAILURE),
     };
     let (json, keep) = (options.json, options.keep);
     let checks = async {

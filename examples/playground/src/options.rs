@@ -9,7 +9,7 @@ use crate::topology::LIMITS;
 /// Builds a VPC with nodes and pods on this machine, runs the whole system in it, checks that every
 /// pod reaches every other, takes everything down again and proves that nothing is left.
 ///
-/// Exit status: 0 everything is right, 1 something is wrong, 2 this machine does not allow it,
+/// Exit status: 0 everything is right, 1 something is wrong, 77 this machine does not allow it,
 /// 130 interrupted (everything is cleaned up).
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
@@ -23,7 +23,7 @@ pub struct Options {
     pub pods: u32,
 
     /// Deletes and creates random pods for this long before the checks.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=86_400))]
     pub churn: u64,
 
     /// Prints one JSON object instead of tables.

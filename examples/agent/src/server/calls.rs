@@ -16,6 +16,7 @@ use eni_core::{
     agent::{Add, AddError, Del, DelError, Grant, NodeService},
     allocator::{AddressRequest, Shortage},
     model::{Allocation, PodKey, SandboxKey, Uid},
+    network::NodeNetwork,
 };
 use futures::{FutureExt as _, StreamExt as _, future, stream, stream::BoxStream};
 use tokio::time::{Instant, sleep_until};
@@ -33,14 +34,21 @@ const LONGEST: Duration = Duration::from_secs(240);
 /// The protocol's server.
 pub(super) struct Calls {
     service: Arc<NodeService>,
+    network: Arc<dyn NodeNetwork>,
     spool: Spool,
     stopping: CancellationToken,
 }
 
 impl Calls {
-    pub(super) fn new(service: Arc<NodeService>, spool: Spool, stopping: CancellationToken) -> Self {
+    pub(super) fn new(
+        service: Arc<NodeService>,
+        network: Arc<dyn NodeNetwork>,
+        spool: Spool,
+        stopping: CancellationToken,
+    ) -> Self {
         Self {
             service,
+            network,
             spool,
             stopping,
         }
@@ -88,7 +96,7 @@ impl Agent for Calls {
             started: Duration::from_nanos(request.started_ns),
         };
         // A DEL recorded in the agent's absence came before this ADD, and its record must not outlive it.
-        replay::of(&self.spool, &self.service, &key)
+        replay::of(&self.spool, &self.service, &*self.network, &key)
             .await
             .map_err(|error| Status::internal(error.to_string()))?;
         let granted = tokio::select! {

@@ -6,6 +6,7 @@ use agent_api::{DelRecord, Spool, SpoolError};
 use eni_core::{
     agent::{Del, DelError, NodeService},
     model::SandboxKey,
+    network::{NodeNetwork, PodInterface},
 };
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -33,10 +34,14 @@ pub enum ReplayError {
 }
 
 /// Replays every record. One that cannot be read is reported and left for the operator.
-pub(super) async fn all(spool: &Spool, service: &Arc<NodeService>) -> Result<(), ReplayError> {
+pub(super) async fn all(
+    spool: &Spool,
+    service: &Arc<NodeService>,
+    network: &dyn NodeNetwork,
+) -> Result<(), ReplayError> {
     for record in spool.list()? {
         match record {
-            Ok(record) => one(spool, service, record).await?,
+            Ok(record) => one(spool, service, network, record).await?,
             Err(error) => {
                 tracing::error!(%error, "a recorded DEL cannot be read; its address stays owned until it is reclaimed");
             }
@@ -49,15 +54,21 @@ pub(super) async fn all(spool: &Spool, service: &Arc<NodeService>) -> Result<(),
 pub(super) async fn of(
     spool: &Spool,
     service: &Arc<NodeService>,
+    network: &dyn NodeNetwork,
     key: &SandboxKey,
 ) -> Result<(), ReplayError> {
     match spool.find(key)? {
-        Some(record) => one(spool, service, record).await,
+        Some(record) => one(spool, service, network, record).await,
         None => Ok(()),
     }
 }
 
-async fn one(spool: &Spool, service: &Arc<NodeService>, record: DelRecord) -> Result<(), ReplayError> {
+async fn one(
+    spool: &Spool,
+    service: &Arc<NodeService>,
+    network: &dyn NodeNetwork,
+    record: DelRecord,
+) -> Result<(), ReplayError> {
     let del = Del {
         key: record.key.clone(),
         deadline: Instant::now() + DEADLINE,
@@ -67,6 +78,18 @@ async fn one(spool: &Spool, service: &Arc<NodeService>, record: DelRecord) -> Re
         key: record.key.clone(),
         source,
     })?;
+    if let Some(allocation) = &released {
+        // The plugin may not have known the addresses, and so have left their rules.
+        let interface = PodInterface {
+            key: record.key.clone(),
+            pod: allocation.pod.clone(),
+            addresses: Some(allocation.addresses),
+        };
+        if let Err(error) = network.unwire(&interface).await {
+            tracing::error!(key = %record.key, addresses = %allocation.addresses, %error,
+                "a deleted pod's rules or routes remain; remove them by hand");
+        }
+    }
     spool.remove(&record.key)?;
     tracing::info!(key = %record.key, ?released, "replayed a DEL that came while the agent was away");
     Ok(())

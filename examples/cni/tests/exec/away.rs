@@ -4,12 +4,16 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::{bed::Node, plugin::ENI_IPAMC};
+use crate::{
+    bed::{Node, eventually},
+    plugin::ENI_IPAMC,
+};
 
 crate::exec_tests![
     add_and_check_name_the_socket,
     del_leaves_no_link_and_is_replayed,
-    del_on_a_port_says_where_it_recorded,
+    del_for_a_vanished_namespace_leaves_no_rule_once_the_agent_is_back,
+    add_names_the_port,
     del_that_cannot_be_recorded_fails,
     del_of_the_ipam_plugin_is_replayed,
     a_stale_socket_is_no_agent,
@@ -49,7 +53,25 @@ fn del_leaves_no_link_and_is_replayed() {
     assert!(node.spool().list().unwrap().is_empty());
 }
 
-fn del_on_a_port_says_where_it_recorded() {
+/// Neither the plugin nor the kernel knows the address any more: only the agent's journal does.
+fn del_for_a_vanished_namespace_leaves_no_rule_once_the_agent_is_back() {
+    let node = Node::new(1);
+    let mut sandbox = node.sandbox("c1", "a");
+    let conf = node.conf("0.3.1");
+    sandbox.exec("ADD", &conf).run().result();
+    node.stop_agent();
+    sandbox.vanish();
+    eventually("the kernel takes the devices away", || {
+        !crate::bed::ip("-o link show").contains("eni")
+    });
+    sandbox.exec("DEL", &conf).run().silent();
+    assert!(!node.leftovers().is_empty(), "the rules");
+    node.start_agent();
+    eventually("the record is replayed", || node.leftovers().is_empty());
+    assert!(node.owners().is_empty());
+}
+
+fn add_names_the_port() {
     let node = Node::on_a_port(1);
     let sandbox = node.sandbox("c1", "a");
     node.stop_agent();

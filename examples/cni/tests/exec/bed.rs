@@ -168,6 +168,7 @@ impl Node {
         let links = BTreeMap::from([(pool.enis[0].id.clone(), self.link)]);
         let families = self.families;
         let (stop, stopped) = oneshot::channel();
+        let network = self.network.clone();
         let (serving, served) = std::sync::mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -185,7 +186,7 @@ impl Node {
             let listener = Listener::bind(&endpoint).await.unwrap();
             serving.send(service.clone()).unwrap();
             tokio::select! {
-                ended = server::run(listener, service.clone(), async { stopped.await.unwrap_or_default() }) => ended.unwrap(),
+                ended = server::run(listener, service.clone(), Arc::new(network), async { stopped.await.unwrap_or_default() }) => ended.unwrap(),
                 () = service.run() => unreachable!("it runs until it is dropped"),
             }
         };
@@ -257,7 +258,7 @@ impl Node {
         let lines = tables.iter().flat_map(|table| table.lines());
         lines
             .filter(|line| !line.contains(": enidead"))
-            .filter(|line| line.contains("eni") || line.contains("10.0.1.1") && !line.contains(ROUTER))
+            .filter(|line| line.contains("eni") || line.split_whitespace().any(is_of_a_pod))
             .map(str::to_owned)
             .collect()
     }
@@ -266,6 +267,12 @@ impl Node {
     pub(crate) fn at_router<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.router.run_in(work).unwrap()
     }
+}
+
+/// Whether a word is one of the pool's addresses, 10.0.1.10 and up; not the router's.
+fn is_of_a_pod(word: &str) -> bool {
+    let address = word.trim_end_matches("/32");
+    address.starts_with("10.0.1.1") && address != ROUTER
 }
 
 impl Drop for Node {
