@@ -76,7 +76,15 @@ async fn routes_of_an_eni_that_left_while_no_agent_ran_are_taken_down() {
         Ok(())
     });
     let cluster = MemoryCluster::new();
-    publish(&cluster, "ins-1", NodePool::default()).await;
+    publish(
+        &cluster,
+        "ins-1",
+        NodePool {
+            capacity: 9,
+            ..NodePool::default()
+        },
+    )
+    .await;
     start(&cluster, pool_with(gone), network).await;
     assert_eq!(removals.recv().await, Some(gone));
 }

@@ -96,9 +96,10 @@ fn attached(name: &str, base: u8, count: u8) -> (EniRecord, EniView) {
     let observed = Observed {
         eni,
         unassigning: BTreeSet::new(),
+        vanished: BTreeSet::new(),
         settled: true,
     };
-    (record(name, count.into()), EniView::Known(observed))
+    (record(name, count.into()), EniView::Known(Box::new(observed)))
 }
 
 fn actions(view: &NodeView) -> Vec<Action> {
@@ -107,6 +108,7 @@ fn actions(view: &NodeView) -> Vec<Action> {
         bits += 1;
         bits
     })
+    .actions
 }
 
 /// Carries out every publication, as the controller would.
@@ -129,7 +131,12 @@ fn known(view: &mut NodeView, place: usize) -> &mut Observed {
 fn a_new_node_gets_its_object_first() {
     let mut view = view();
     let spec = view.config.take().unwrap().spec;
-    assert_eq!(actions(&view), [Action::Configure(spec)]);
+    let pool = NodePool {
+        enis: vec![],
+        maximum: 2,
+        capacity: 27,
+    };
+    assert_eq!(actions(&view), [Action::Configure(spec, pool)]);
 }
 
 #[test]

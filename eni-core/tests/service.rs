@@ -302,6 +302,18 @@ async fn a_caller_that_hangs_up_while_waiting_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_address_whose_waiter_hung_up_goes_to_the_next() {
+    let (service, _) = serving(0).await;
+    let mut first = Box::pin(add(&service, "first"));
+    let mut second = Box::pin(add(&service, "second"));
+    assert!(futures::poll!(&mut first).is_pending());
+    assert!(futures::poll!(&mut second).is_pending());
+    publish(&service, pool(1)).await;
+    drop(first);
+    second.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_released_address_rests_also_across_a_restart() {
     let (service, journal) = serving(1).await;
     add(&service, "c1").await.unwrap();

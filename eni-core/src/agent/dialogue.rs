@@ -135,7 +135,8 @@ impl Dialogue {
             WatchEvent::Applied(read) => Some(read.object),
             WatchEvent::Deleted(_) => None,
         };
-        self.published = latest.filter(|config| {
+        // An object without a capacity is one that ipamd has not planned.
+        self.published = latest.filter(|config| config.pool.capacity > 0).filter(|config| {
             let ours = config.spec.instance == self.instance;
             if !ours {
                 tracing::warn!(node = %self.node, theirs = %config.spec.instance, ours = %self.instance,
@@ -250,6 +251,9 @@ impl Dialogue {
         // Nothing new is fenced unless the cluster answers: a fence that cannot be published only
         // makes the node poorer.
         let config = match self.cluster.node_configs().get(self.node.as_str()).await {
+            Ok(read) if read.object.pool.capacity == 0 || read.object.spec.instance != self.instance => {
+                return;
+            }
             Ok(read) => read.object,
             Err(error) => {
                 tracing::info!(node = %self.node, %error, "nothing is offered back now");
@@ -298,7 +302,10 @@ impl Dialogue {
         });
         match written.await {
             Ok(read) => {
-                self.published = Some(read.object);
+                // Only the report: pools come by the watch, in order.
+                if let Some(published) = &mut self.published {
+                    published.agent = read.object.agent;
+                }
                 true
             }
             Err(error) => {

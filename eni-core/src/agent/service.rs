@@ -29,6 +29,9 @@ use crate::{
 /// keeps a plugin running.
 const TOMBSTONE: Duration = Duration::from_secs(600);
 
+/// The shortest pause between two looks at the queue that nothing else woke.
+const SERVE_PAUSE: Duration = Duration::from_millis(100);
+
 /// Keeps DEL and a second ADD of the same interface waiting while its ADD is still wiring the pod.
 /// To be dropped when the plugin hangs up.
 #[derive(Debug)]
@@ -88,6 +91,8 @@ impl Drop for Place<'_> {
             }
         }
         self.service.publish_waiting();
+        // The address that it gave up may be the next one's.
+        self.service.wake.notify_one();
     }
 }
 
@@ -257,7 +262,8 @@ impl NodeService {
             let next = self.serve();
             let rest = async {
                 match next {
-                    Some(expiry) => tokio::time::sleep_until(expiry).await,
+                    // An address that becomes free may not help whoever is first; never spin on that.
+                    Some(expiry) => tokio::time::sleep_until(expiry.max(Instant::now() + SERVE_PAUSE)).await,
                     None => futures::future::pending().await,
                 }
             };

@@ -343,7 +343,7 @@ impl Allocator for PoolAllocator {
             return Ok(allocation.clone());
         }
         self.expire(now);
-        if self.free == 0 {
+        if !self.enis.values().any(|eni| eni.serves(request.families)) {
             self.hasten(now);
         }
         let fullest = self

@@ -1,6 +1,6 @@
 //! Carries out what was planned for a node.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
@@ -10,7 +10,7 @@ use crate::{
     cloud::{CloudError, CloudErrorKind, CreateEni},
     cluster::{Cluster, ClusterError, Event, Object, Subject, Version, Versioned},
     env::Environment,
-    model::{AgentReport, EniRecord, Intent, Node, NodeConfig, NodePool, NodeSpec},
+    model::{AgentReport, EniId, EniRecord, Intent, Node, NodeConfig, NodePool, NodeSpec, PoolAddress},
 };
 
 /// Why an action could not be carried out. The node is planned again, later.
@@ -58,7 +58,7 @@ impl Actor {
 
     async fn act_one(&self, node: &Node, version: Option<Version>, action: Action) -> Result<(), ActError> {
         match action {
-            Action::Configure(spec) => self.configure(node, spec).await,
+            Action::Configure(spec, pool) => self.configure(node, spec, pool).await,
             Action::Plan { subnet, secondary } => {
                 let (name, token) = (self.environment.random() as u32, self.environment.random());
                 let record = EniRecord {
@@ -91,7 +91,7 @@ impl Actor {
                 Ok(())
             }
             Action::Publish(pool) => self.publish(node, version, pool).await,
-            Action::Unassign { eni, addresses } => Ok(self.inventory.unassign(&eni, &addresses).await?),
+            Action::Unassign { eni, addresses } => self.unassign(node, &eni, addresses).await,
             Action::Retire(record) => {
                 self.rewrite(record, |record| record.intent = Intent::Deleted)
                     .await
@@ -109,11 +109,11 @@ impl Actor {
         }
     }
 
-    async fn configure(&self, node: &Node, spec: NodeSpec) -> Result<(), ActError> {
+    async fn configure(&self, node: &Node, spec: NodeSpec, pool: NodePool) -> Result<(), ActError> {
         let config = NodeConfig {
             name: node.name.clone(),
             spec,
-            pool: NodePool::default(),
+            pool,
             agent: AgentReport::default(),
         };
         let written = self.cluster.node_configs().create(config).await?;
@@ -153,8 +153,28 @@ impl Actor {
         };
         read.object.pool = pool;
         let written = self.cluster.node_configs().update(read).await?;
-        self.index.lock().put_config(written);
+        let mut index = self.index.lock();
+        // The watch may already have told of what the agent wrote after this.
+        if index.config(&node.name).map(|read| &read.version) == version.as_ref() {
+            index.put_config(written);
+        }
         Ok(())
+    }
+
+    /// Takes addresses off an ENI, if the shared object still says now that nobody can use them.
+    async fn unassign(&self, node: &Node, eni: &EniId, mut addresses: Vec<IpAddr>) -> Result<(), ActError> {
+        let config = self.cluster.node_configs().get(node.name.as_str()).await?.object;
+        let published = config.pool.enis.iter().find(|published| published.id == *eni);
+        addresses.retain(|ip| {
+            published.is_some_and(|eni| {
+                let names = |list: &[PoolAddress]| list.iter().any(|entry| entry.ip == *ip);
+                names(&eni.releasing) && !names(&eni.attached)
+            })
+        });
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        Ok(self.inventory.unassign(eni, &addresses).await?)
     }
 
     /// Changes a record at the version that was planned with.
@@ -176,6 +196,21 @@ impl Actor {
             .await?;
         self.index.lock().put_record(written);
         Ok(())
+    }
+
+    /// Tells people at the node that its zone has run out of addresses.
+    pub(super) fn starved(&self, node: &Node) {
+        let zone = node.zone.as_ref().map_or("", |zone| zone.as_str());
+        tracing::warn!(node = %node.name, zone, "no subnet of the zone has room for what the node needs");
+        self.cluster.report(Event {
+            subject: Subject::Node(node.name.clone()),
+            warning: true,
+            reason: "SubnetExhausted",
+            message: format!(
+                "no configured subnet of zone {zone} has room for the pods of this node; add a subnet of this zone, \
+                 or free addresses"
+            ),
+        });
     }
 
     /// The object without what an operator wrote into it and what makes no sense.

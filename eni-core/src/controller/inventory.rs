@@ -19,10 +19,12 @@ use crate::{
     model::{Eni, EniAddress, EniId, EniState, Family, InstanceId, Limits, Subnet, SubnetId},
 };
 
-/// How long an address that the cloud said it assigned may be missing in listings before it counts as
-/// not assigned after all.
-const ASSIGNMENT_LAG: Duration = Duration::from_secs(30);
-/// How often subnets and limits are read again.
+/// How long listings may lag behind what the cloud has answered: an ENI or an address that is missing for
+/// less is not believed to be gone, and an order that shows no effect for longer is given again.
+const LAG: Duration = Duration::from_secs(30);
+/// What tells two listings apart.
+const TICK: Duration = Duration::from_nanos(1);
+/// How often subnets are read again.
 const SUBNET_AGE: Duration = Duration::from_secs(30);
 
 /// What is known of one ENI.
@@ -31,12 +33,16 @@ struct Seen {
     eni: Option<Eni>,
     /// When our last order on it was answered; older listings say nothing.
     touched: Instant,
-    /// Complete listings in a row without it.
-    misses: u8,
+    /// The first and the last of the complete listings in a row without it.
+    missing: Option<(Instant, Instant)>,
+    /// The outcome of the last order is not known.
+    doubtful: bool,
     /// Ordered and not yet listed.
     assigning: BTreeMap<IpAddr, Instant>,
     /// Ordered off and still listed.
-    unassigning: BTreeSet<IpAddr>,
+    unassigning: BTreeMap<IpAddr, Instant>,
+    /// Was listed and is not, without an order of ours: the first and the last listing without it.
+    absent: BTreeMap<IpAddr, (Instant, Instant)>,
     deleting: bool,
 }
 
@@ -45,29 +51,40 @@ impl Seen {
         Self {
             eni: None,
             touched: now,
-            misses: 0,
+            missing: None,
+            doubtful: false,
             assigning: BTreeMap::new(),
-            unassigning: BTreeSet::new(),
+            unassigning: BTreeMap::new(),
+            absent: BTreeMap::new(),
             deleting: false,
         }
     }
 
-    /// Two complete listings without it.
+    /// Two complete listings do not have it, for longer than they may lag unless its deletion was ordered.
     fn is_gone(&self) -> bool {
-        self.misses >= 2
+        self.missing
+            .is_some_and(|(first, last)| last >= first + if self.deleting { TICK } else { LAG })
     }
 
     fn is_in_flight(&self) -> bool {
-        let Some(eni) = &self.eni else {
-            return !self.is_gone();
-        };
-        let moving = eni.state.is_transitional() || eni.addresses.iter().any(|address| !address.ready);
-        !self.is_gone()
-            && (moving
-                || self.deleting
-                || self.misses > 0
-                || !self.assigning.is_empty()
-                || !self.unassigning.is_empty())
+        if self.is_gone() {
+            return false;
+        }
+        let moving =
+            |eni: &Eni| eni.state.is_transitional() || eni.addresses.iter().any(|address| !address.ready);
+        let ordered =
+            !self.assigning.is_empty() || !self.unassigning.is_empty() || self.deleting || self.doubtful;
+        let absent = self.absent.values().any(|(first, last)| *last < *first + LAG);
+        ordered || absent || self.missing.is_some() || self.eni.as_ref().is_none_or(moving)
+    }
+
+    /// Addresses that the cloud took away on its own, or on somebody else's order.
+    fn vanished(&self) -> BTreeSet<IpAddr> {
+        let gone = self
+            .absent
+            .iter()
+            .filter(|(_, (first, last))| *last >= *first + LAG);
+        gone.map(|(ip, _)| *ip).collect()
     }
 
     /// Takes over what a listing said that began at `asked`.
@@ -76,14 +93,33 @@ impl Seen {
             return;
         }
         let Some(mut eni) = listed else {
-            self.misses = self.misses.saturating_add(1);
+            self.missing = Some((self.missing.map_or(asked, |(first, _)| first), asked));
             return;
         };
-        self.misses = 0;
+        self.missing = None;
+        self.doubtful = false;
+        if self.touched + LAG <= asked {
+            self.deleting = false;
+        }
         let has = |ip: &IpAddr| eni.addresses.iter().any(|address| address.ip == *ip);
+        let before = self
+            .eni
+            .iter()
+            .flat_map(Eni::secondary_addresses)
+            .map(|address| address.ip);
+        let missed = before.filter(|ip| !has(ip) && !self.unassigning.contains_key(ip));
+        let missed: Vec<_> = missed.filter(|ip| !self.assigning.contains_key(ip)).collect();
+        self.absent.retain(|ip, (_, last)| {
+            *last = asked;
+            !has(ip)
+        });
+        for ip in missed {
+            self.absent.entry(ip).or_insert((asked, asked));
+        }
         self.assigning
-            .retain(|ip, ordered| !has(ip) && *ordered + ASSIGNMENT_LAG > asked);
-        self.unassigning.retain(has);
+            .retain(|ip, ordered| !has(ip) && *ordered + LAG > asked);
+        self.unassigning
+            .retain(|ip, ordered| has(ip) && *ordered + LAG > asked);
         let coming = self.assigning.keys().map(|ip| EniAddress {
             ip: *ip,
             primary: false,
@@ -158,7 +194,12 @@ impl Inventory {
         let mut changed = Vec::new();
         for ids in in_flight.chunks(self.cloud.capabilities().describe_batch.max(1)) {
             let asked = Instant::now();
-            let listed = self.cloud.enis(&EniFilter::Ids(ids.to_vec())).await?;
+            let listed = match self.cloud.enis(&EniFilter::Ids(ids.to_vec())).await {
+                Ok(listed) => listed,
+                // What was learned so far is not told again.
+                Err(_) if !changed.is_empty() => break,
+                Err(error) => return Err(error),
+            };
             let mut listed: BTreeMap<_, _> = listed.into_iter().map(|eni| (eni.id.clone(), eni)).collect();
             let mut guard = self.state.lock();
             let state = &mut *guard;
@@ -166,9 +207,9 @@ impl Inventory {
                 let Some(seen) = state.enis.get_mut(id) else {
                     continue;
                 };
-                let (before, gone) = (seen.eni.clone(), seen.is_gone());
+                let before = (seen.eni.clone(), seen.is_gone(), seen.is_in_flight());
                 seen.learn(listed.remove(id), asked);
-                if (seen.eni != before || seen.is_gone() != gone)
+                if before != (seen.eni.clone(), seen.is_gone(), seen.is_in_flight())
                     && let Some(eni) = &seen.eni
                 {
                     state.by_name.insert(eni.name.clone(), id.clone());
@@ -196,11 +237,12 @@ impl Inventory {
             return EniView::Unknown;
         };
         let settled = !seen.is_in_flight();
-        EniView::Known(super::Observed {
+        EniView::Known(Box::new(super::Observed {
             eni,
-            unassigning: seen.unassigning.clone(),
+            unassigning: seen.unassigning.keys().copied().collect(),
+            vanished: seen.vanished(),
             settled,
-        })
+        }))
     }
 
     /// Forgets an ENI that is gone.
@@ -219,8 +261,16 @@ impl Inventory {
             .subnets_read
             .is_some_and(|read| read + SUBNET_AGE > now);
         if !fresh {
-            let read = self.cloud.subnets(&self.subnets).await?;
+            let read = self.cloud.subnets(&self.subnets).await;
             let mut state = self.state.lock();
+            let read = match read {
+                Ok(read) => read,
+                Err(error) if state.subnets_read.is_some() => {
+                    tracing::warn!(%error, "subnets cannot be read; the last reading is used");
+                    state.subnets.values().cloned().collect()
+                }
+                Err(error) => return Err(error),
+            };
             state.subnets = read
                 .into_iter()
                 .map(|subnet| (subnet.id.clone(), subnet))
@@ -279,7 +329,7 @@ impl Inventory {
     }
 
     pub(super) async fn attach(&self, id: &EniId, instance: &InstanceId) -> CloudResult<()> {
-        self.cloud.attach_eni(id, instance).await?;
+        self.doubt(id, self.cloud.attach_eni(id, instance).await)?;
         self.touch(id, |seen| {
             if let Some(eni) = &mut seen.eni {
                 eni.state = EniState::Attaching;
@@ -290,7 +340,7 @@ impl Inventory {
     }
 
     pub(super) async fn detach(&self, id: &EniId) -> CloudResult<()> {
-        self.cloud.detach_eni(id).await?;
+        self.doubt(id, self.cloud.detach_eni(id).await)?;
         self.touch(id, |seen| {
             seen.eni
                 .iter_mut()
@@ -314,7 +364,8 @@ impl Inventory {
     pub(super) async fn assign(&self, id: &EniId, subnet: &SubnetId, count: u32) -> CloudResult<Vec<IpAddr>> {
         let count = count.min(self.cloud.capabilities().assign_batch.max(1));
         let request = AssignAddresses::Count(Family::V4, count);
-        let assigned = self.note(subnet, self.cloud.assign_addresses(id, &request).await)?;
+        let assigned = self.doubt(id, self.cloud.assign_addresses(id, &request).await);
+        let assigned = self.note(subnet, assigned)?;
         self.touch(id, |seen| {
             let now = Instant::now();
             for ip in &assigned {
@@ -337,9 +388,26 @@ impl Inventory {
         let batch = addresses
             .len()
             .min(self.cloud.capabilities().unassign_batch.max(1) as usize);
-        self.cloud.unassign_addresses(id, &addresses[..batch]).await?;
-        self.touch(id, |seen| seen.unassigning.extend(&addresses[..batch]));
+        self.doubt(id, self.cloud.unassign_addresses(id, &addresses[..batch]).await)?;
+        let now = Instant::now();
+        self.touch(id, |seen| {
+            seen.unassigning
+                .extend(addresses[..batch].iter().map(|ip| (*ip, now)))
+        });
         Ok(())
+    }
+
+    /// After an unknown outcome the ENI is read again before it gets another order.
+    fn doubt<T>(&self, id: &EniId, result: CloudResult<T>) -> CloudResult<T> {
+        if let Err(error) = &result
+            && matches!(
+                error.kind,
+                CloudErrorKind::Unavailable | CloudErrorKind::Conflict | CloudErrorKind::NotFound
+            )
+        {
+            self.touch(id, |seen| seen.doubtful = true);
+        }
+        result
     }
 
     fn touch(&self, id: &EniId, change: impl FnOnce(&mut Seen)) {

@@ -10,7 +10,7 @@ mod pool;
 
 use std::{collections::BTreeMap, time::Duration};
 
-pub use plan::{Action, EniView, NodeView, Observed, plan};
+pub use plan::{Action, EniView, NodeView, Observed, Plan, plan};
 pub use pool::PoolController;
 
 use crate::model::{SubnetId, WarmRange};

@@ -8,8 +8,8 @@ use std::{
 
 use crate::{
     model::{
-        Eni, EniId, EniRecord, EniState, Generation, Intent, Limits, Node, NodeConfig, NodePool, NodeSpec,
-        PoolAddress, PoolEni, Subnet, SubnetId, WarmRange,
+        AgentReport, Eni, EniId, EniRecord, EniState, Generation, Intent, Limits, Node, NodeConfig, NodePool,
+        NodeSpec, PoolAddress, PoolEni, Subnet, SubnetId, WarmRange,
     },
     policy,
 };
@@ -21,6 +21,8 @@ pub struct Observed {
     pub eni: Eni,
     /// Addresses whose removal was ordered and that are still listed.
     pub unassigning: BTreeSet<IpAddr>,
+    /// Addresses that are gone from it without an order of ours, for longer than listings lag.
+    pub vanished: BTreeSet<IpAddr>,
     /// No order is under way on it; only then it gets another.
     pub settled: bool,
 }
@@ -33,7 +35,7 @@ pub enum EniView {
     /// It was created and not read yet.
     Unknown,
     /// It was read.
-    Known(Observed),
+    Known(Box<Observed>),
     /// Two complete listings do not have it.
     Gone,
 }
@@ -61,8 +63,8 @@ pub struct NodeView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
-    /// Create the object shared with the agent.
-    Configure(NodeSpec),
+    /// Create the object shared with the agent, with all that is attached already.
+    Configure(NodeSpec, NodePool),
     /// Record an ENI that shall be created.
     Plan {
         /// In which subnet.
@@ -115,12 +117,25 @@ impl Action {
     }
 }
 
-/// What a node needs done now. `random` gives bits for generations.
+/// What a node needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What to do now.
+    pub actions: Vec<Action>,
+    /// It needs more addresses than the subnets of its zone have room for: to be looked at again, as
+    /// nothing tells when there is room.
+    pub starved: bool,
+}
+
+/// What a node needs. `random` gives bits for generations.
 ///
 /// The result is level-triggered: carrying out any part of it and planning again converges.
-pub fn plan(view: &NodeView, random: &mut dyn FnMut() -> u64) -> Vec<Action> {
+pub fn plan(view: &NodeView, random: &mut dyn FnMut() -> u64) -> Plan {
     let Some(config) = &view.config else {
-        return configure(view).into_iter().collect();
+        return Plan {
+            actions: configure(view, random).into_iter().collect(),
+            starved: false,
+        };
     };
     let warm = config.spec.warm.unwrap_or(view.warm);
     let mut actions = Vec::new();
@@ -128,8 +143,8 @@ pub fn plan(view: &NodeView, random: &mut dyn FnMut() -> u64) -> Vec<Action> {
         actions.extend(progress(view, config, record, eni));
     }
     let busy: BTreeSet<EniId> = actions.iter().filter_map(Action::eni).cloned().collect();
-    let growth = grow(view, config, warm, &busy);
-    if growth.is_empty() {
+    let (growth, starved) = grow(view, config, warm, &busy);
+    if growth.is_empty() && !starved {
         actions.extend(retire(view, config));
     }
     actions.extend(growth);
@@ -137,17 +152,25 @@ pub fn plan(view: &NodeView, random: &mut dyn FnMut() -> u64) -> Vec<Action> {
     if pool != config.pool {
         actions.push(Action::Publish(pool));
     }
-    actions
+    Plan { actions, starved }
 }
 
-fn configure(view: &NodeView) -> Option<Action> {
+fn configure(view: &NodeView, random: &mut dyn FnMut() -> u64) -> Option<Action> {
     let (instance, zone) = (view.node.instance.clone()?, view.node.zone.clone()?);
-    Some(Action::Configure(NodeSpec {
+    let spec = NodeSpec {
         instance,
         node_uid: view.node.uid.clone(),
         zone,
         warm: None,
-    }))
+    };
+    // An object that was deleted under running pods must not come back empty, not for a moment.
+    let empty = NodeConfig {
+        name: view.node.name.clone(),
+        spec: spec.clone(),
+        pool: NodePool::default(),
+        agent: AgentReport::default(),
+    };
+    Some(Action::Configure(spec, publish(view, &empty, view.warm, random)))
 }
 
 /// The next step of one ENI towards its record's intent.
@@ -187,7 +210,12 @@ fn progress(view: &NodeView, config: &NodeConfig, record: &EniRecord, eni: &EniV
 }
 
 /// Addresses for what is missing: first on ENIs with room, the fullest first, then on new ones.
-fn grow(view: &NodeView, config: &NodeConfig, warm: WarmRange, busy: &BTreeSet<EniId>) -> Vec<Action> {
+fn grow(
+    view: &NodeView,
+    config: &NodeConfig,
+    warm: WarmRange,
+    busy: &BTreeSet<EniId>,
+) -> (Vec<Action>, bool) {
     let per_eni = view.limits.secondary_addresses();
     let free_in: BTreeMap<_, _> = view
         .subnets
@@ -259,7 +287,7 @@ fn grow(view: &NodeView, config: &NodeConfig, warm: WarmRange, busy: &BTreeSet<E
         deficit -= secondary;
         slots -= 1;
     }
-    actions
+    (actions, deficit > 0 && slots > 0)
 }
 
 /// ENIs that carry nothing, and that the agent knows to carry nothing.
@@ -305,9 +333,9 @@ fn publish(
             {
                 enis.extend(in_service(view, config, before, known, random));
             }
-            // Not read yet: nothing says that anything changed.
-            EniView::Unknown => enis.extend(before.cloned()),
-            EniView::Known(_) | EniView::Absent | EniView::Gone => {}
+            // Not read yet, or off the instance for a moment: it is attached again, and pods use it.
+            EniView::Unknown | EniView::Known(_) => enis.extend(before.cloned()),
+            EniView::Absent | EniView::Gone => {}
         }
     }
     enis.sort_by(|a, b| a.id.cmp(&b.id));
@@ -339,9 +367,15 @@ fn in_service(
     let withdrawn = |entry: &PoolAddress| config.agent.withdrawn.contains(entry);
     let (mut attached, mut releasing) = (Vec::new(), Vec::new());
     if let Some(before) = before {
-        // Attached stays until the agent withdraws it, even if a listing lacks it: only the agent knows
-        // whether somebody uses it.
-        attached.extend(before.attached.iter().filter(|entry| !withdrawn(entry)));
+        // Attached stays until the agent withdraws it, even if a listing lacks it, for only the agent knows
+        // whether somebody uses it; unless it is certainly gone, and may be somebody else's.
+        let vanished = |entry: &&PoolAddress| known.vanished.contains(&entry.ip);
+        attached.extend(
+            before
+                .attached
+                .iter()
+                .filter(|entry| !withdrawn(entry) && !vanished(entry)),
+        );
         releasing.extend(before.attached.iter().filter(|entry| withdrawn(entry)));
         // A releasing address goes once a listing after the order lacks it.
         releasing.extend(before.releasing.iter().filter(|entry| lists(eni, entry.ip)));

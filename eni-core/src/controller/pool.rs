@@ -124,11 +124,11 @@ impl PoolController {
         let worked = match self.observe(&name).await {
             Ok(None) => true,
             Ok(Some((view, version))) => {
-                let actions = plan(&view, &mut || self.actor.environment.random());
-                if actions.is_empty() {
-                    tracing::trace!(node = %name, "nothing to do");
+                let plan = plan(&view, &mut || self.actor.environment.random());
+                if plan.starved {
+                    self.actor.starved(&view.node);
                 }
-                self.actor.act(&view.node, version, actions).await
+                self.actor.act(&view.node, version, plan.actions).await && !plan.starved
             }
             Err(error) => {
                 tracing::warn!(node = %name, %error, "the node cannot be planned yet");

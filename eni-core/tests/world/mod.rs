@@ -1,5 +1,7 @@
 //! A cluster of nodes over the memory backends, with the real controller, services and dialogues.
 
+mod faults;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use eni_core::{
