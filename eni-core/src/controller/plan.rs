@@ -36,7 +36,7 @@ pub enum EniView {
     Unknown,
     /// It was read.
     Known(Box<Observed>),
-    /// Two complete listings do not have it.
+    /// Complete listings do not have it, for longer than they may lag or since its deletion.
     Gone,
 }
 
