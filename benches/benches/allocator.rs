@@ -63,6 +63,7 @@ fn request(number: u32) -> AddressRequest {
         pod: None,
         pod_uid: None,
         families: Families::V4,
+        origin: None,
     }
 }
 

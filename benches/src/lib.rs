@@ -18,6 +18,7 @@ pub fn pool(addresses: u32) -> NodePool {
         enis: enis.collect(),
         maximum: addresses,
         capacity: addresses,
+        granted: 0,
     }
 }
 

@@ -27,6 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         uid: "uid-1".into(),
         instance,
         zone,
+        max_pods: None,
     });
 
     let tags = BTreeMap::from([("cluster".to_owned(), "demo".to_owned())]);

@@ -23,6 +23,7 @@ pub mod controller;
 pub mod env;
 pub mod gc;
 pub mod journal;
+pub mod leadership;
 pub mod model;
 pub mod network;
 pub mod policy;

@@ -67,6 +67,46 @@ pub struct Wired {
     pub pod_mac: Mac,
 }
 
+/// A pod interface whose device is in the node's kernel: its sandbox's namespace lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WiredPod {
+    /// Whose it is.
+    pub key: SandboxKey,
+    /// The addresses that routes lead to it for.
+    pub addresses: PodAddresses,
+}
+
+/// What of ours is in the node's kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Pod interfaces, in order of their keys.
+    pub pods: Vec<WiredPod>,
+    /// What serves no pod interface and no ENI that is there, in order.
+    pub leftovers: Vec<Leftover>,
+}
+
+/// Something of ours that serves nothing that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Leftover {
+    /// Rules and routes of an address that no pod interface has.
+    Address(IpAddr),
+    /// The routing table of an ENI that is not on the node, with the rules that lead to it. Tables of an
+    /// earlier numbering are found by these, too.
+    Table(u32),
+}
+
+/// What leads to and from a pod interface on the node's side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodRoutes {
+    /// Whose it is.
+    pub key: SandboxKey,
+    /// Its addresses.
+    pub addresses: PodAddresses,
+    /// The routing table of its ENI; `None` leaves by the main table.
+    pub table: Option<u32>,
+}
+
 /// One thing in the kernel that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discrepancy {
@@ -143,6 +183,17 @@ pub trait NodeNetwork: Send + Sync {
     /// Puts right what the node as a whole needs (forwarding, reverse-path filters) and finishes what
     /// earlier calls put off. To be repeated every few seconds, as others change the node too.
     async fn maintain(&self) -> NetworkResult<()>;
+
+    /// What of ours is there. A kernel that is busy may leave something out: absence in one survey proves
+    /// nothing.
+    async fn survey(&self) -> NetworkResult<Survey>;
+
+    /// Puts back what others took away on the node's side of pod interfaces whose device is there (rules,
+    /// routes, neighbours); what that was. It enters no sandbox, and leaves alone what has no device.
+    async fn repair(&self, pods: &[PodRoutes]) -> NetworkResult<Vec<Discrepancy>>;
+
+    /// Removes a leftover, unless something that is there uses it by now.
+    async fn clear(&self, leftover: Leftover) -> NetworkResult<()>;
 
     /// A line for everything in the node's network namespace that is ours: pod links, rules, routes,
     /// neighbours.

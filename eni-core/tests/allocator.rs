@@ -34,6 +34,7 @@ fn pool(enis: Vec<PoolEni>) -> NodePool {
         enis,
         maximum: 0,
         capacity: 100,
+        granted: 0,
     }
 }
 
@@ -51,6 +52,7 @@ fn request(container: &str) -> AddressRequest {
         pod: None,
         pod_uid: None,
         families: Families::V4,
+        origin: None,
     }
 }
 

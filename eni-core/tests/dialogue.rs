@@ -28,6 +28,7 @@ fn pool_with(mac: Mac) -> NodePool {
         enis: vec![eni],
         maximum: 0,
         capacity: 9,
+        granted: 0,
     }
 }
 

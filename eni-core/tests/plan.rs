@@ -15,6 +15,7 @@ fn view() -> NodeView {
         uid: "uid-1".into(),
         instance: Some(ME.into()),
         zone: Some("zone-1".into()),
+        max_pods: None,
     };
     let spec = NodeSpec {
         instance: ME.into(),
@@ -30,6 +31,7 @@ fn view() -> NodeView {
                 enis: vec![],
                 maximum: 2,
                 capacity: 27,
+                granted: 0,
             },
             agent: AgentReport::default(),
         }),
@@ -135,6 +137,7 @@ fn a_new_node_gets_its_object_first() {
         enis: vec![],
         maximum: 2,
         capacity: 27,
+        granted: 0,
     };
     assert_eq!(actions(&view), [Action::Configure(spec, pool)]);
 }
@@ -182,6 +185,7 @@ fn planned_enis_count_before_they_exist() {
         enis: vec![],
         maximum: 7,
         capacity: 27,
+        granted: 0,
     }));
     assert_eq!(actions(&view), expected);
 }

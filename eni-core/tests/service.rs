@@ -44,6 +44,7 @@ fn pool(count: u8) -> NodePool {
         enis: vec![eni],
         maximum: 0,
         capacity: 100,
+        granted: 0,
     }
 }
 
@@ -88,6 +89,7 @@ async fn add_at(
         pod: None,
         pod_uid: None,
         families: Families::V4,
+        origin: None,
     };
     service
         .add(Add {

@@ -40,6 +40,7 @@ pub fn node(object: &v1::Node) -> Result<Node, InvalidObject> {
         uid: Uid::from(field("uid", &meta.uid)?),
         instance: instance(provider_id, labels),
         zone: labels.and_then(zone),
+        max_pods: max_pods(object),
     })
 }
 
@@ -55,6 +56,12 @@ fn instance(provider_id: Option<&str>, labels: Option<&BTreeMap<String, String>>
     (scheme != QCLOUD || id.starts_with(QCLOUD_INSTANCE)).then(|| InstanceId::from(id))
 }
 
+/// The pods that kubelet says it takes.
+fn max_pods(object: &v1::Node) -> Option<u32> {
+    let capacity = object.status.as_ref()?.capacity.as_ref()?;
+    capacity.get("pods")?.0.parse().ok()
+}
+
 fn zone(labels: &BTreeMap<String, String>) -> Option<Zone> {
     ZONE_LABELS
         .iter()
@@ -65,7 +72,7 @@ fn zone(labels: &BTreeMap<String, String>) -> Option<Zone> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta};
 
     use super::*;
 
@@ -86,7 +93,10 @@ mod tests {
                 provider_id: provider_id.map(Into::into),
                 ..Default::default()
             }),
-            status: None,
+            status: Some(v1::NodeStatus {
+                capacity: Some([("pods".into(), Quantity("64".into()))].into()),
+                ..Default::default()
+            }),
         }
     }
 
@@ -103,6 +113,7 @@ mod tests {
             uid: Uid::from("u-1"),
             instance: Some(InstanceId::from("ins-1a2b3c4d")),
             zone: Some(Zone::from("ap-chengdu-1")),
+            max_pods: Some(64),
         };
         assert_eq!(node, expected);
     }

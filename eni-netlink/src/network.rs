@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eni_core::model::{Families, Mac};
 use eni_core::network::{
-    Discrepancy, EniLink, EniSetup, NetworkError, NetworkResult, NodeNetwork, PodInterface, PodWiring, Wired,
+    Discrepancy, EniLink, EniSetup, Leftover, NetworkError, NetworkResult, NodeNetwork, PodInterface,
+    PodRoutes, PodWiring, Survey, Wired,
 };
 
 use crate::eni::{self, Tables};
@@ -237,7 +238,26 @@ impl NodeNetwork for NetlinkNetwork {
         self.blocking(move |network| network.verify(&wiring)).await
     }
 
+    async fn survey(&self) -> NetworkResult<Survey> {
+        Err(later("survey"))
+    }
+
+    async fn repair(&self, _pods: &[PodRoutes]) -> NetworkResult<Vec<Discrepancy>> {
+        Err(later("repair"))
+    }
+
+    async fn clear(&self, _leftover: Leftover) -> NetworkResult<()> {
+        Err(later("clear"))
+    }
+
     async fn list(&self) -> NetworkResult<Vec<String>> {
         self.blocking(Self::list).await
+    }
+}
+
+fn later(operation: &str) -> NetworkError {
+    NetworkError::Kernel {
+        operation: operation.into(),
+        message: "this backend cannot do it yet".into(),
     }
 }

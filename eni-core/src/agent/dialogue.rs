@@ -286,6 +286,7 @@ impl Dialogue {
             withdrawn: self.service.withdrawn().into_iter().filter(attached).collect(),
             held: u32::try_from(self.service.counts().cooling + self.orphans()).unwrap_or(u32::MAX),
             short: u32::try_from(*self.service.waiting().borrow()).unwrap_or(u32::MAX),
+            advertised: published.agent.advertised,
         };
         let before = &published.agent;
         let urgent = report.withdrawn != before.withdrawn || (report.short > 0) != (before.short > 0);

@@ -121,13 +121,17 @@ impl NodeService {
         for (key, allocation) in memory.owned {
             pool.restore_owner(key, allocation);
         }
-        let (now, wall) = (Instant::now(), environment.now());
+        let (now, wall, boot) = (Instant::now(), environment.now(), environment.uptime());
         for (entry, hold) in memory.held {
             match hold {
                 Hold::Withdrawn => pool.restore_withdrawn(entry),
-                Hold::Cooling { until } => {
-                    // A wall clock that jumped back must not make an address rest for ever.
-                    let rest = Duration::try_from(until.duration_since(wall)).unwrap_or(Duration::ZERO);
+                Hold::Cooling { until, uptime } => {
+                    // Of another boot only the wall clock tells. One that jumped back must not make an address
+                    // rest for ever.
+                    let by_wall = || Duration::try_from(until.duration_since(wall)).unwrap_or(Duration::ZERO);
+                    let rest = uptime
+                        .filter(|end| end.boot == boot.boot)
+                        .map_or_else(by_wall, |end| end.since.saturating_sub(boot.since));
                     pool.restore_cooling(entry, now, now + rest.min(config.cooldown));
                 }
             }
@@ -366,7 +370,12 @@ impl NodeService {
             self.environment.now() + jiff::SignedDuration::try_from(self.config.cooldown).unwrap_or_default();
         let state = self.state.lock();
         let rests = allocation.addresses.iter().filter_map(|ip| state.pool.entry(ip));
-        let rests = rests.map(|entry| Change::Hold(entry, Hold::Cooling { until }));
+        let mut end = self.environment.uptime();
+        end.since += self.config.cooldown;
+        let rests = rests.map(|entry| {
+            let uptime = Some(end.clone());
+            Change::Hold(entry, Hold::Cooling { until, uptime })
+        });
         std::iter::once(Change::Disown(key.clone()))
             .chain(rests)
             .collect()

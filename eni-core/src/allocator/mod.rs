@@ -8,7 +8,7 @@ use tokio::time::Instant;
 pub use pool::{Accepted, MINIMUM_COOLING, PoolAllocator};
 pub use slot::PoolCounts;
 
-use crate::model::{Allocation, Families, PodKey, SandboxKey, Uid};
+use crate::model::{Allocation, Families, Origin, PodKey, SandboxKey, Uid};
 
 /// What a sandbox's interface asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct AddressRequest {
     pub pod_uid: Option<Uid>,
     /// Which families it needs.
     pub families: Families,
+    /// In which boot and for which namespace.
+    pub origin: Option<Origin>,
 }
 
 /// Why there is no address now.

@@ -371,6 +371,7 @@ impl Allocator for PoolAllocator {
             eni: id,
             pod: request.pod.clone(),
             pod_uid: request.pod_uid.clone(),
+            origin: request.origin.clone(),
         };
         self.owned.insert(request.key.clone(), allocation.clone());
         Ok(allocation)

@@ -63,11 +63,13 @@ fn config(name: &str) -> NodeConfig {
             }],
             maximum: 6,
             capacity: 27,
+            granted: 9,
         },
         agent: AgentReport {
             withdrawn: vec![address(5)],
             held: 1,
             short: 2,
+            advertised: 6,
         },
     }
 }

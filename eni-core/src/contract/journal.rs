@@ -7,7 +7,7 @@ use futures::future::join_all;
 
 use crate::{
     journal::{Change, Hold, Journal, Memory},
-    model::{Allocation, Generation, NodePool, PodAddresses, PodKey, PoolAddress, SandboxKey},
+    model::{Allocation, Generation, Netns, NodePool, Origin, PodAddresses, PodKey, PoolAddress, SandboxKey},
 };
 
 /// A place for one journal, which is empty at first.
@@ -34,6 +34,7 @@ fn allocation(last: u8) -> Allocation {
         eni: "eni-1".into(),
         pod: None,
         pod_uid: None,
+        origin: None,
     }
 }
 
@@ -47,12 +48,24 @@ fn full_allocation() -> Allocation {
         eni: "eni-1".into(),
         pod: Some(PodKey::new("default", "web-0")),
         pod_uid: Some("uid-1".into()),
+        origin: Some(Origin {
+            boot: "boot-1".into(),
+            netns: Some(Netns {
+                path: "/run/netns/one".into(),
+                device: 4,
+                inode: 4_026_532_000,
+            }),
+        }),
     }
 }
 
 fn cooling() -> Hold {
     Hold::Cooling {
         until: "2026-01-01T00:00:30.5Z".parse().expect("a time"),
+        uptime: Some(crate::env::Uptime {
+            boot: "boot-1".into(),
+            since: std::time::Duration::from_millis(77_500),
+        }),
     }
 }
 

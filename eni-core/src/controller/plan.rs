@@ -343,6 +343,7 @@ fn publish(
         enis,
         maximum: policy::maximum(view.demand, warm),
         capacity: view.limits.pods(),
+        granted: config.pool.granted,
     }
 }
 

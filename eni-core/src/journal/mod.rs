@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 pub use file::FileJournal;
 pub use memory::{CommitFault, MemoryJournal};
 
-use crate::model::{Allocation, NodePool, PoolAddress, SandboxKey};
+use crate::{
+    env::Uptime,
+    model::{Allocation, NodePool, PoolAddress, SandboxKey},
+};
 
 /// What the node knows of an address that nobody owns and that it must not give out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,9 @@ pub enum Hold {
     Cooling {
         /// When it may be given out again, by the wall clock of the node.
         until: Timestamp,
+        /// The same by the clock of the boot it was released in, which does not jump.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uptime: Option<Uptime>,
     },
     /// Offered back to ipamd.
     Withdrawn,

@@ -15,4 +15,7 @@ pub struct Node {
     pub instance: Option<InstanceId>,
     /// Its zone, where it could be told.
     pub zone: Option<Zone>,
+    /// Pods that its kubelet takes at most, host-network ones included, where it could be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_pods: Option<u32>,
 }

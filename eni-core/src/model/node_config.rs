@@ -90,6 +90,10 @@ pub struct NodePool {
     pub maximum: u32,
     /// Pods that the instance can carry at most.
     pub capacity: u32,
+    /// Addresses that the node can attain out of the subnets behind it, those attached included: what it
+    /// may advertise. The sum over all nodes never exceeds what the subnets have.
+    #[serde(default)]
+    pub granted: u32,
 }
 
 impl NodePool {
@@ -113,6 +117,9 @@ pub struct AgentReport {
     /// Sandboxes that wait for an address.
     #[serde(default)]
     pub short: u32,
+    /// Addresses that the node advertises; a lowered grant is given to others only after this followed.
+    #[serde(default)]
+    pub advertised: u32,
 }
 
 /// The object that ipamd and a node's agent share; it bears the node's name.

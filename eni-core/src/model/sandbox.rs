@@ -43,6 +43,29 @@ impl fmt::Debug for SandboxKey {
     }
 }
 
+/// A network namespace: a path can be taken by another one, the two numbers cannot while it lives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Netns {
+    /// Where the runtime mounted it.
+    pub path: Arc<str>,
+    /// The number of its file system's device.
+    pub device: u64,
+    /// Its inode.
+    pub inode: u64,
+}
+
+/// In which life of the node, and for which namespace, something was given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// The id of the node's boot; a sandbox of another boot is dead.
+    pub boot: Arc<str>,
+    /// The sandbox's namespace, where the plugin told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<Netns>,
+}
+
 /// What a sandbox's interface was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,4 +80,7 @@ pub struct Allocation {
     /// The pod's uid, where the runtime named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<Uid>,
+    /// Where it came from; an allocation recovered from elsewhere has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }

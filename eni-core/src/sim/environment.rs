@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::env::Environment;
+use crate::env::{Environment, Uptime};
 
 /// 2026-01-01T00:00:00Z, in seconds since 1970: when every simulation begins.
 const EPOCH: i64 = 1_767_225_600;
@@ -15,6 +15,8 @@ pub struct SimEnvironment {
     start: Instant,
     jump: Mutex<SignedDuration>,
     rng: Mutex<fastrand::Rng>,
+    /// How often it was booted, and when last.
+    boot: Mutex<(u64, Instant)>,
 }
 
 impl SimEnvironment {
@@ -24,7 +26,14 @@ impl SimEnvironment {
             start: Instant::now(),
             jump: Mutex::new(SignedDuration::ZERO),
             rng: Mutex::new(fastrand::Rng::with_seed(seed)),
+            boot: Mutex::new((0, Instant::now())),
         }
+    }
+
+    /// The node boots anew.
+    pub fn reboot(&self) {
+        let mut boot = self.boot.lock();
+        *boot = (boot.0 + 1, Instant::now());
     }
 
     /// Moves the wall clock, forwards or backwards; tokio's clock is left alone.
@@ -45,6 +54,14 @@ impl Environment for SimEnvironment {
         } else {
             Timestamp::MAX
         })
+    }
+
+    fn uptime(&self) -> Uptime {
+        let (count, at) = *self.boot.lock();
+        Uptime {
+            boot: format!("boot-{count}").into(),
+            since: at.elapsed(),
+        }
     }
 
     fn random(&self) -> u64 {

@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 
 use super::{Fault, fault::Faults};
 use crate::{
-    model::{Mac, PodAddresses},
+    model::{Mac, PodAddresses, SandboxKey},
     network::{
-        Discrepancy, EniLink, EniSetup, NetworkError, NetworkResult, NodeNetwork, PodInterface, PodWiring,
-        Wired,
+        Discrepancy, EniLink, EniSetup, Leftover, NetworkError, NetworkResult, NodeNetwork, PodInterface,
+        PodRoutes, PodWiring, Survey, Wired, WiredPod,
     },
 };
 
@@ -36,6 +36,8 @@ struct Kernel {
     indexes: u32,
     /// Index and set-up of every device.
     devices: BTreeMap<Mac, (u32, Option<EniSetup>)>,
+    /// Tables of ENIs whose device is gone.
+    stale: BTreeMap<u32, Mac>,
     pods: BTreeMap<Key, (PodWiring, Wired)>,
     /// Which interface the rules of an address serve.
     rules: BTreeMap<IpAddr, (Key, Option<u32>)>,
@@ -59,9 +61,21 @@ impl MemoryNetwork {
         kernel.devices.insert(mac, (index, None));
     }
 
-    /// A device disappears; the rules that lead to its table stay.
+    /// A device disappears; its table, and the rules that lead there, stay.
     pub fn detach(&self, mac: Mac) {
-        self.kernel.lock().devices.remove(&mac);
+        let mut kernel = self.kernel.lock();
+        if let Some((index, Some(_))) = kernel.devices.remove(&mac) {
+            kernel.stale.insert(TABLE_BASE + index, mac);
+        }
+    }
+
+    /// The node boots: devices stay, and are no longer set up; everything else is gone.
+    pub fn reboot(&self) {
+        let mut kernel = self.kernel.lock();
+        kernel.devices.values_mut().for_each(|(_, setup)| *setup = None);
+        kernel.stale.clear();
+        kernel.pods.clear();
+        kernel.rules.clear();
     }
 
     /// A sandbox's namespace disappears, with the interfaces in it; the rules of their addresses stay.
@@ -133,6 +147,7 @@ impl NodeNetwork for MemoryNetwork {
             if let Some((_, setup)) = kernel.devices.get_mut(&mac) {
                 *setup = None;
             }
+            kernel.stale.retain(|_, stale| *stale != mac);
             Ok(())
         })
         .await
@@ -156,6 +171,25 @@ impl NodeNetwork for MemoryNetwork {
     async fn verify(&self, wiring: &PodWiring) -> NetworkResult<Vec<Discrepancy>> {
         self.call("verify", &wiring.interface.key.to_string(), |kernel| {
             Ok(kernel.verify(wiring))
+        })
+        .await
+    }
+
+    async fn survey(&self) -> NetworkResult<Survey> {
+        self.call("survey", "", |kernel| Ok(kernel.survey())).await
+    }
+
+    async fn repair(&self, pods: &[PodRoutes]) -> NetworkResult<Vec<Discrepancy>> {
+        self.call("repair", "", |kernel| {
+            Ok(pods.iter().flat_map(|pod| kernel.repair(pod)).collect())
+        })
+        .await
+    }
+
+    async fn clear(&self, leftover: Leftover) -> NetworkResult<()> {
+        self.call("clear", &format!("{leftover:?}"), |kernel| {
+            kernel.clear(leftover);
+            Ok(())
         })
         .await
     }
@@ -230,6 +264,63 @@ impl Kernel {
             .collect()
     }
 
+    fn survey(&self) -> Survey {
+        let pods = self.pods.iter().map(|(key, (wiring, _))| {
+            let ruled = |ip: &IpAddr| self.rules.get(ip).is_some_and(|(owner, _)| owner == key);
+            WiredPod {
+                key: wiring.interface.key.clone(),
+                addresses: wiring.addresses.iter().filter(ruled).collect(),
+            }
+        });
+        let stray = self
+            .rules
+            .iter()
+            .filter(|(_, (owner, _))| !self.pods.contains_key(owner));
+        let stray = stray.map(|(ip, _)| Leftover::Address(*ip));
+        let mut pods: Vec<_> = pods.collect();
+        pods.sort_by(|one, other| one.key.cmp(&other.key));
+        Survey {
+            pods,
+            leftovers: stray
+                .chain(self.stale.keys().copied().map(Leftover::Table))
+                .collect(),
+        }
+    }
+
+    fn repair(&mut self, pod: &PodRoutes) -> Vec<Discrepancy> {
+        let key = key_of(&pod.key);
+        if !self.pods.contains_key(&key) {
+            return Vec::new();
+        }
+        let wanted = (key, pod.table);
+        let missing = pod
+            .addresses
+            .iter()
+            .filter(|ip| self.rules.get(ip) != Some(&wanted));
+        let missing: Vec<_> = missing.collect();
+        for ip in &missing {
+            self.rules.insert(*ip, wanted.clone());
+        }
+        let put_back = |ip| Discrepancy {
+            what: format!("the rules of {ip} were missing or led elsewhere"),
+        };
+        missing.into_iter().map(put_back).collect()
+    }
+
+    fn clear(&mut self, leftover: Leftover) {
+        match leftover {
+            Leftover::Address(ip) => {
+                let used = |(owner, _): &(Key, _)| self.pods.contains_key(owner);
+                if !self.rules.get(&ip).is_some_and(used) {
+                    self.rules.remove(&ip);
+                }
+            }
+            Leftover::Table(table) => {
+                self.stale.remove(&table);
+            }
+        }
+    }
+
     fn list(&self) -> Vec<String> {
         let links = self.pods.iter().map(|((container, interface), (_, wired))| {
             format!("link {} of {container}/{interface}", wired.host_name)
@@ -240,7 +331,9 @@ impl Kernel {
         });
         let tables = self.devices.iter().filter(|(_, (_, setup))| setup.is_some());
         let tables = tables.map(|(mac, (index, _))| format!("table {} of {mac}", TABLE_BASE + index));
-        links.chain(rules).chain(tables).collect()
+        let stale = self.stale.iter();
+        let stale = stale.map(|(table, mac)| format!("table {table} of {mac}, which is gone"));
+        links.chain(rules).chain(tables).chain(stale).collect()
     }
 }
 
@@ -251,5 +344,9 @@ fn alike(one: &PodWiring, other: &PodWiring) -> bool {
 }
 
 fn key(interface: &PodInterface) -> Key {
-    (interface.key.container.clone(), interface.key.interface.clone())
+    key_of(&interface.key)
+}
+
+fn key_of(key: &SandboxKey) -> Key {
+    (key.container.clone(), key.interface.clone())
 }

@@ -86,6 +86,7 @@ impl World {
                 uid: format!("uid-{name}").into(),
                 instance: Some(instance.clone()),
                 zone: Some("zone-1".into()),
+                max_pods: None,
             });
             let journal = Arc::new(MemoryJournal::new());
             let node = world.start(&name, &instance, journal).await;
@@ -219,6 +220,7 @@ pub async fn add(service: &Arc<NodeService>, pod: &str, patience: Duration) -> R
         pod: Some(PodKey::new("default", pod)),
         pod_uid: Some(format!("uid-{pod}").into()),
         families: Families::V4,
+        origin: None,
     };
     let add = Add {
         request,

@@ -125,6 +125,7 @@ async fn accept(service: &NodeService, addresses: u8) {
                 enis: vec![eni],
                 maximum: 9,
                 capacity: 9,
+                granted: 0,
             },
             &links,
         )
@@ -455,6 +456,7 @@ async fn records_that_cannot_be_made_good_keep_it_from_serving() {
             pod: None,
             pod_uid: None,
             families: service.families(),
+            origin: None,
         },
         deadline: tokio::time::Instant::now() + DEADLINE,
         started: Duration::ZERO,

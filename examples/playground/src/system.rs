@@ -96,6 +96,7 @@ impl System {
                 uid: Uid::from(format!("uid-of-{}", node.plan.name)),
                 instance: Some(node.plan.instance.clone()),
                 zone: Some(node.plan.subnet.zone.clone()),
+                max_pods: None,
             });
         }
         Ok(system)

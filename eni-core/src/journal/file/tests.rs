@@ -46,6 +46,7 @@ fn allocation(number: u32) -> Allocation {
         eni: "eni-1".into(),
         pod: None,
         pod_uid: Some("uid".into()),
+        origin: None,
     }
 }
 
@@ -79,6 +80,7 @@ async fn everything_is_there_after_reopening() {
     let journal = FileJournal::open(&path).await.unwrap();
     let cooling = Hold::Cooling {
         until: "2026-01-01T00:00:30Z".parse::<Timestamp>().unwrap(),
+        uptime: None,
     };
     let pool = NodePool {
         capacity: 9,

@@ -27,6 +27,7 @@ fn node(name: &str) -> Node {
         uid: "uid".into(),
         instance: None,
         zone: None,
+        max_pods: None,
     }
 }
 

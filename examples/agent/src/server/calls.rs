@@ -91,6 +91,7 @@ impl Agent for Calls {
                 pod,
                 pod_uid,
                 families: self.service.families(),
+                origin: None,
             },
             deadline: deadline - WIRING.min(patience / 5),
             started: Duration::from_nanos(request.started_ns),

@@ -141,6 +141,7 @@ impl Node {
             enis: vec![eni],
             maximum: 100,
             capacity: 100,
+            granted: 0,
         };
         let journal = MemoryJournal::new();
         let node = Self {

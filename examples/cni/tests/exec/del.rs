@@ -109,6 +109,7 @@ fn add_by_hand(node: &Node, started: Duration, patience: Duration) -> Result<(Gr
         pod: None,
         pod_uid: None,
         families: Families::V4,
+        origin: None,
     };
     runtime.block_on(async {
         let deadline = Instant::now() + patience;
