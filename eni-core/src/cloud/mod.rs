@@ -3,6 +3,7 @@
 //! Only ipamd holds a [`Cloud`]. Decorators in this module wrap one implementation in another, so that
 //! what concerns every cloud is written once.
 
+mod breaker;
 mod error;
 mod metered;
 
@@ -10,6 +11,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use async_trait::async_trait;
 
+pub use breaker::{Allowance, Breakers};
 pub use error::{CloudError, CloudErrorKind};
 pub use metered::{CallCounts, Metered};
 
