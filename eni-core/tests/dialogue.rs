@@ -39,6 +39,7 @@ async fn publish(cluster: &MemoryCluster, instance: &str, pool: NodePool) {
         node_uid,
         zone,
         warm: None,
+        limits: None,
     };
     let config = NodeConfig {
         name: "node-1".into(),

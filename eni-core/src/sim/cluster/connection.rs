@@ -15,6 +15,8 @@ use crate::{
 pub(super) struct Connection {
     pub(super) faults: Faults<ClusterError>,
     pub(super) latency: Mutex<Duration>,
+    /// How much later than it happens a step is told by the watches.
+    pub(super) watch_delay: Mutex<Duration>,
     link: watch::Sender<Link>,
 }
 
@@ -34,6 +36,7 @@ impl Connection {
         Self {
             faults: Faults::default(),
             latency: Mutex::default(),
+            watch_delay: Mutex::default(),
             link,
         }
     }

@@ -7,7 +7,7 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use super::{
     connection::{Connection, Link},
@@ -52,6 +52,7 @@ impl<T: Object> Reader<T> for View<T> {
             subscription,
             interruptions: 0,
             link: self.connection.link(),
+            connection: self.connection.clone(),
         };
         stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) }).boxed()
     }
@@ -79,6 +80,7 @@ struct Watch<T: Object> {
     subscription: Subscription<T>,
     interruptions: u64,
     link: watch::Receiver<Link>,
+    connection: Arc<Connection>,
 }
 
 impl<T: Object> Watch<T> {
@@ -92,6 +94,10 @@ impl<T: Object> Watch<T> {
             if link.up
                 && let Some(step) = self.subscription.next()
             {
+                let delay = *self.connection.watch_delay.lock();
+                if !delay.is_zero() {
+                    sleep(delay).await;
+                }
                 return step;
             }
             tokio::select! {
