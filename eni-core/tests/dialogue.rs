@@ -69,6 +69,7 @@ async fn routes_of_an_eni_that_left_while_no_agent_ran_are_taken_down() {
     let gone = Mac([2, 0, 0, 0, 0, 9]);
     let (removed, mut removals) = mpsc::unbounded_channel();
     let mut network = MockNodeNetwork::new();
+    network.expect_repair().returning(|_| Ok(Vec::new()));
     network
         .expect_ensure_eni()
         .returning(|eni| Err(NetworkError::NoDevice { mac: eni.mac }));
@@ -95,6 +96,7 @@ async fn an_object_of_another_instance_is_ignored() {
     let (ours, theirs) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
     let (ensured, mut calls) = mpsc::unbounded_channel();
     let mut network = MockNodeNetwork::new();
+    network.expect_repair().returning(|_| Ok(Vec::new()));
     network.expect_ensure_eni().returning(move |eni| {
         ensured.send(eni.mac).unwrap();
         Err(NetworkError::NoDevice { mac: eni.mac })

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use eni_core::{
-    agent::{Add, AddError, Del, DelError, Grant, NodeService, ServiceConfig, WiringGuard},
+    agent::{Add, AddError, Del, DelError, Grant, NodeService, ServiceConfig, WiringGuard, Witnesses},
     allocator::{AddressRequest, PoolCounts, Shortage},
     env::SystemEnvironment,
     journal::{CommitFault, Journal, MemoryJournal},
@@ -66,6 +66,8 @@ async fn open(journal: &MemoryJournal) -> Arc<NodeService> {
     let service = NodeService::open(journal, SystemEnvironment::shared(), config)
         .await
         .unwrap();
+    // No pods run that a lost journal would have known of.
+    service.recover(&Witnesses::default()).await.unwrap();
     let waiters = service.clone();
     tokio::spawn(async move { waiters.run().await });
     service
