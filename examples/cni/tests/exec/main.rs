@@ -9,6 +9,7 @@ mod check;
 mod del;
 mod delegate;
 mod input;
+mod network;
 mod plugin;
 
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         del::tests(),
         check::tests(),
         away::tests(),
+        network::tests(),
     ]
     .concat();
     match debian_plugins() {
