@@ -63,6 +63,7 @@ impl Bed {
         let service = NodeService::open(Arc::new(journal.clone()), SystemEnvironment::shared(), config)
             .await
             .unwrap();
+        service.recover(&Default::default()).await.unwrap();
         if addresses > 0 {
             accept(&service, addresses).await;
         }
@@ -470,6 +471,7 @@ async fn records_that_cannot_be_made_good_keep_it_from_serving() {
         )
     };
     let service = open().await.unwrap();
+    service.recover(&Default::default()).await.unwrap();
     accept(&service, 1).await;
     service.recover(&Witnesses::default()).await.unwrap();
     let owner = eni_core::agent::Add {

@@ -189,6 +189,7 @@ impl Node {
             let service = NodeService::open(journal, SystemEnvironment::shared(), config)
                 .await
                 .unwrap();
+            service.recover(&Default::default()).await.unwrap();
             service.accept(pool, &links).await.unwrap();
             service.recover(&Witnesses::default()).await.unwrap();
             let listener = Listener::bind(&endpoint).await.unwrap();
