@@ -9,7 +9,7 @@ use agent_api::{
     spoken,
 };
 use eni_core::{
-    agent::{NodeService, ServiceConfig, Witnesses},
+    agent::{NodeService, ServiceConfig},
     env::SystemEnvironment,
     gc::NodeCollector,
     journal::{CommitFault, MemoryJournal},
@@ -67,7 +67,6 @@ impl Bed {
         if addresses > 0 {
             accept(&service, addresses).await;
         }
-        service.recover(&Witnesses::default()).await.unwrap();
         let listener = Listener::bind(&endpoint).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { stopped.await.unwrap_or_default() };
@@ -473,7 +472,6 @@ async fn records_that_cannot_be_made_good_keep_it_from_serving() {
     let service = open().await.unwrap();
     service.recover(&Default::default()).await.unwrap();
     accept(&service, 1).await;
-    service.recover(&Witnesses::default()).await.unwrap();
     let owner = eni_core::agent::Add {
         request: eni_core::allocator::AddressRequest {
             key: key("c1"),

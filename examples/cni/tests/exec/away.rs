@@ -92,7 +92,9 @@ fn del_is_spooled_for_an_agent_on_a_port() {
     assert_eq!(node.leftovers(), [""; 0]);
     assert_eq!(node.spool().list().unwrap().len(), 1);
     node.start_agent();
-    eventually("the record is replayed", || node.spool().list().unwrap().is_empty());
+    eventually("the record is replayed", || {
+        node.spool().list().unwrap().is_empty()
+    });
     assert!(node.owners().is_empty());
 }
 

@@ -13,7 +13,7 @@ use std::{
 use agent::server::{self, Listener};
 use agent_api::{Endpoint, Spool};
 use eni_core::{
-    agent::{NodePods, NodeService, ServiceConfig, Witnesses},
+    agent::{NodePods, NodeService, ServiceConfig},
     env::SystemEnvironment,
     gc::NodeCollector,
     journal::MemoryJournal,
@@ -191,7 +191,6 @@ impl Node {
                 .unwrap();
             service.recover(&Default::default()).await.unwrap();
             service.accept(pool, &links).await.unwrap();
-            service.recover(&Witnesses::default()).await.unwrap();
             let listener = Listener::bind(&endpoint).await.unwrap();
             let network: Arc<dyn NodeNetwork> = Arc::new(network);
             let known = service.clone();

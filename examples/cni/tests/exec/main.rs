@@ -8,6 +8,7 @@ mod chain;
 mod check;
 mod del;
 mod delegate;
+mod heal;
 mod input;
 mod network;
 mod plugin;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         check::tests(),
         away::tests(),
         network::tests(),
+        heal::tests(),
     ]
     .concat();
     match debian_plugins() {
