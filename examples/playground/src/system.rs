@@ -120,10 +120,14 @@ impl System {
                 report_interval: RELEASE,
                 ..DialogueConfig::default()
             },
+            collection: eni_core::gc::INTERVAL,
+            // Its journals outlive its runtime.
+            results: Vec::new(),
         };
         let backends = Backends {
             cluster: Arc::new(self.cluster.connect()),
             network: Arc::new(network),
+            sandboxes: None,
             environment,
         };
         let (name, errors) = (node.plan.name.clone(), self.errors.clone());
