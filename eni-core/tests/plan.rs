@@ -44,6 +44,8 @@ fn view() -> NodeView {
         },
         subnets: vec![subnet("subnet-a", 200), subnet("subnet-b", 100)],
         warm: WarmRange { min: 2, max: 2 },
+        gone: BTreeSet::new(),
+        granted: None,
     }
 }
 

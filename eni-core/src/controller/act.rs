@@ -59,6 +59,8 @@ impl Actor {
     async fn act_one(&self, node: &Node, version: Option<Version>, action: Action) -> Result<(), ActError> {
         match action {
             Action::Configure(spec, pool) => self.configure(node, spec, pool).await,
+            Action::Rewrite(config) => self.readdress(version, config).await,
+            Action::Dismiss(config) => self.dismiss(version, &config).await,
             Action::Plan { subnet, secondary } => {
                 let (name, token) = (self.environment.random() as u32, self.environment.random());
                 let record = EniRecord {
@@ -196,38 +198,6 @@ impl Actor {
             .await?;
         self.index.lock().put_record(written);
         Ok(())
-    }
-
-    /// Tells people at the node that its zone has run out of addresses.
-    pub(super) fn starved(&self, node: &Node) {
-        let zone = node.zone.as_ref().map_or("", |zone| zone.as_str());
-        tracing::warn!(node = %node.name, zone, "no subnet of the zone has room for what the node needs");
-        self.cluster.report(Event {
-            subject: Subject::Node(node.name.clone()),
-            warning: true,
-            reason: "SubnetExhausted",
-            message: format!(
-                "no configured subnet of zone {zone} has room for the pods of this node; add a subnet of this zone, \
-                 or free addresses"
-            ),
-        });
-    }
-
-    /// The object without what an operator wrote into it and what makes no sense.
-    pub(super) fn sanitized(&self, mut config: NodeConfig) -> NodeConfig {
-        if let Some(warm) = config.spec.warm.take_if(|warm| warm.min > warm.max) {
-            self.cluster.report(Event {
-                subject: Subject::Node(config.name.clone()),
-                warning: true,
-                reason: "InvalidWarmRange",
-                message: format!(
-                    "the NodeENIConfig asks for {} to {} idle addresses; the first must not exceed the second; \
-                     the cluster's range applies until it is corrected",
-                    warm.min, warm.max
-                ),
-            });
-        }
-        config
     }
 
     /// Tells people at the node what only they can mend.

@@ -1,10 +1,10 @@
 //! What the cluster's watches say, indexed by node. Synchronous: no I/O.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     cluster::{Object, Versioned, WatchEvent},
-    model::{EniRecord, Node, NodeConfig, NodeName, Pod, PodKey, SubnetId},
+    model::{EniRecord, InstanceId, Node, NodeConfig, NodeName, Pod, PodKey, SubnetId},
 };
 
 /// What the cluster's watches say. Every change returns the nodes it concerns.
@@ -51,6 +51,29 @@ impl Index {
     /// Addresses of a subnet that planned ENIs will take and the cloud does not count yet.
     pub(super) fn reserved(&self, subnet: &SubnetId) -> u32 {
         self.reserved.get(subnet).copied().unwrap_or_default()
+    }
+
+    /// The instances that our objects name, and those that nodes have.
+    pub(super) fn instances(&self) -> (BTreeSet<InstanceId>, BTreeSet<InstanceId>) {
+        let configs = self.configs.values().map(|read| &read.object.spec.instance);
+        let records = self.records.values().map(|read| &read.object.instance);
+        let alive = self.nodes.values().filter_map(|node| node.instance.as_ref());
+        (
+            configs.chain(records).cloned().collect(),
+            alive.cloned().collect(),
+        )
+    }
+
+    /// The nodes whose objects name one of these instances.
+    pub(super) fn nodes_on(&self, instances: &BTreeSet<InstanceId>) -> Vec<NodeName> {
+        let configs = self.configs.values().map(|read| &read.object);
+        let configs = configs.filter(|config| instances.contains(&config.spec.instance));
+        let records = self.records.values().map(|read| &read.object);
+        let records = records.filter(|record| instances.contains(&record.instance));
+        let names = configs
+            .map(|config| &config.name)
+            .chain(records.map(|record| &record.node));
+        names.cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// How far a node is from what it needs, roughly; the neediest is worked on first.
@@ -158,6 +181,11 @@ impl Index {
     /// Takes over a NodeENIConfig that was just written, before the watch tells of it.
     pub(super) fn put_config(&mut self, read: Versioned<NodeConfig>) {
         self.configs.insert(read.object.name.clone(), read);
+    }
+
+    /// Forgets a NodeENIConfig that was just deleted, before the watch tells of it.
+    pub(super) fn remove_config(&mut self, name: &NodeName) {
+        self.configs.remove(name);
     }
 
     pub(super) fn apply_pod(&mut self, event: WatchEvent<Pod>) -> Vec<NodeName> {

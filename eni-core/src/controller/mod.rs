@@ -3,14 +3,18 @@
 //! Here: the non-static pool of every node. [`PoolController`] runs it, [`plan`](plan()) decides.
 
 mod act;
+mod claims;
+mod duties;
 mod index;
+mod instances;
 mod inventory;
 mod plan;
 mod pool;
+mod readdress;
 
 use std::{collections::BTreeMap, time::Duration};
 
-pub use plan::{Action, EniView, NodeView, Observed, Plan, plan};
+pub use plan::{Action, EniView, NodeView, Notice, Observed, Plan, Remains, depart, plan};
 pub use pool::PoolController;
 
 use crate::model::{SubnetId, WarmRange};

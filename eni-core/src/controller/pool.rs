@@ -2,19 +2,27 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until};
+use parking_lot::Mutex;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until},
+};
 
-use super::{NodeView, PoolConfig, act::Actor, index::Index, inventory::Inventory, plan};
+use super::{
+    EniView, NodeView, Plan, PoolConfig, Remains, act::Actor, claims::Claims, depart, duties::Duties,
+    index::Index, inventory::Inventory, plan,
+};
 use crate::{
     cloud::{Cloud, CloudResult},
     cluster::{Cluster, Scope, Version},
     env::Environment,
-    model::{Node, NodeName},
+    model::{EniRecord, Node, NodeConfig, NodeName},
 };
 
 /// Keeps `pods + min <= bound <= pods + max` on every node.
@@ -23,6 +31,8 @@ use crate::{
 /// neediest nodes first, on each of them one plan at a time.
 pub struct PoolController {
     actor: Arc<Actor>,
+    duties: Duties,
+    claims: Mutex<Claims>,
 }
 
 /// A node that was worked on, and whether everything worked.
@@ -36,16 +46,18 @@ impl PoolController {
         environment: Arc<dyn Environment>,
         config: PoolConfig,
     ) -> Self {
-        let inventory = Arc::new(Inventory::new(cloud, &config));
-        let index = Arc::default();
+        let inventory = Arc::new(Inventory::new(cloud.clone(), &config));
+        let actor = Arc::new(Actor {
+            cluster,
+            inventory,
+            environment,
+            index: Arc::default(),
+            config,
+        });
         Self {
-            actor: Arc::new(Actor {
-                cluster,
-                inventory,
-                environment,
-                index,
-                config,
-            }),
+            duties: Duties::new(cloud, actor.clone()),
+            claims: Mutex::default(),
+            actor,
         }
     }
 
@@ -66,6 +78,8 @@ impl PoolController {
         audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut schedule = Schedule::new(config);
         let mut work: FuturesUnordered<BoxFuture<'_, Outcome>> = FuturesUnordered::new();
+        let (mark, mut marked) = mpsc::unbounded_channel();
+        let mut duties = pin!(self.duties.run(mark));
         // Until every watch has told its whole state once, a plan would see too little.
         let mut told = BTreeSet::new();
         loop {
@@ -90,7 +104,10 @@ impl PoolController {
                 Some(event) = pods.next() => { told.insert(3); actor.index.lock().apply_pod(event) }
                 _ = poll.tick() => self.poll().await,
                 _ = audit.tick() => self.audit().await,
+                Some(name) = marked.recv() => vec![name],
                 () = sleep_until(retry) => Vec::new(),
+                // Begun once there is something to judge from; it never ends.
+                () = &mut duties, if ready => Vec::new(),
             };
             touched.into_iter().for_each(|name| schedule.mark(name));
         }
@@ -121,14 +138,16 @@ impl PoolController {
 
     /// One round for one node; whether everything worked.
     async fn reconcile(&self, name: NodeName) -> Outcome {
-        let worked = match self.observe(&name).await {
+        let worked = match self.decide(&name).await {
             Ok(None) => true,
-            Ok(Some((view, version))) => {
-                let plan = plan(&view, &mut || self.actor.environment.random());
-                if plan.starved {
-                    self.actor.starved(&view.node);
+            Ok(Some((node, version, plan))) => {
+                self.claims.lock().note(&name, &plan.actions);
+                for notice in &plan.notices {
+                    self.actor.cluster.report(notice.event(&name));
                 }
-                self.actor.act(&view.node, version, plan.actions).await && !plan.starved
+                let worked = self.actor.act(&node, version, plan.actions).await;
+                self.claims.lock().settle(&name);
+                worked && !plan.starved
             }
             Err(error) => {
                 tracing::warn!(node = %name, %error, "the node cannot be planned yet");
@@ -138,12 +157,15 @@ impl PoolController {
         (name, worked)
     }
 
-    /// Everything that a node's plan depends on; `None` if there is nothing to plan.
-    async fn observe(&self, name: &NodeName) -> CloudResult<Option<(NodeView, Option<Version>)>> {
-        let node: Node = match self.actor.index.lock().node(name) {
-            Some(node) => node.clone(),
-            // A missing node object alone removes nothing.
-            None => return Ok(None),
+    /// What to do about a node; `None` if there is nothing to plan. Nothing is awaited after the view was
+    /// taken, so that no other plan comes between this one and its claims.
+    async fn decide(&self, name: &NodeName) -> CloudResult<Option<(Node, Option<Version>, Plan)>> {
+        let node = self.actor.index.lock().node(name).cloned();
+        let lives = |node: &Node| self.duties.instances.gone(&node.instance).is_empty();
+        let Some(node) = node.filter(lives) else {
+            return Ok(self
+                .remains(name)
+                .map(|(node, version, remains)| (node, version, depart(&remains))));
         };
         let (Some(instance), Some(zone)) = (&node.instance, &node.zone) else {
             tracing::debug!(node = %name, "the node has no instance or zone yet");
@@ -151,33 +173,63 @@ impl PoolController {
         };
         let limits = self.actor.inventory.limits(instance).await?;
         let mut subnets = self.actor.inventory.subnets(zone).await?;
-        let index = self.actor.index.lock();
-        for subnet in &mut subnets {
-            subnet.free = subnet.free.saturating_sub(index.reserved(&subnet.id));
-        }
-        let config = index.config(name).cloned();
-        let records = index.records(name);
-        let demand = index.demand(name);
-        drop(index);
-        let enis = records.into_iter().map(|read| {
-            let view = self
-                .actor
-                .inventory
-                .view(read.object.id.as_ref(), &read.object.name);
-            (read.object, view)
-        });
+        let (config, demand) = {
+            let (index, claims) = (self.actor.index.lock(), self.claims.lock());
+            for subnet in &mut subnets {
+                let taken = index.reserved(&subnet.id) + claims.on(&subnet.id);
+                subnet.free = subnet.free.saturating_sub(taken);
+            }
+            (index.config(name).cloned(), index.demand(name))
+        };
+        let enis = self.enis(name);
         let version = config.as_ref().map(|read| read.version.clone());
-        let config = config.map(|read| self.actor.sanitized(read.object));
         let view = NodeView {
-            node,
-            config,
+            gone: self
+                .duties
+                .instances
+                .gone(enis.iter().map(|(record, _)| &record.instance)),
+            granted: None,
+            node: node.clone(),
+            config: config.map(|read| read.object),
             demand,
-            enis: enis.collect(),
+            enis,
             limits,
             subnets,
             warm: self.actor.config.warm,
         };
-        Ok(Some((view, version)))
+        let plan = plan(&view, &mut || self.actor.environment.random());
+        Ok(Some((node, version, plan)))
+    }
+
+    /// What is left of a node that has no node object or no instance, if something is.
+    fn remains(&self, name: &NodeName) -> Option<(Node, Option<Version>, Remains)> {
+        let config = self.actor.index.lock().config(name).cloned();
+        let enis = self.enis(name);
+        let (version, config) = config.map(|read| (read.version, read.object)).unzip();
+        let specs = config.iter().map(|config: &NodeConfig| &config.spec.instance);
+        let instances = specs.chain(enis.iter().map(|(record, _)| &record.instance));
+        let gone = self.duties.instances.gone(instances);
+        let instance = gone.first()?.clone();
+        let node = Node {
+            name: name.clone(),
+            uid: config
+                .as_ref()
+                .map_or_else(|| "".into(), |config| config.spec.node_uid.clone()),
+            instance: Some(instance),
+            zone: config.as_ref().map(|config| config.spec.zone.clone()),
+            max_pods: None,
+        };
+        Some((node, version, Remains { config, enis, gone }))
+    }
+
+    /// Our records of a node with what is known of their ENIs.
+    fn enis(&self, name: &NodeName) -> Vec<(EniRecord, EniView)> {
+        let records = self.actor.index.lock().records(name).into_iter();
+        let view = |record: &EniRecord| self.actor.inventory.view(record.id.as_ref(), &record.name);
+        records
+            .map(|read| (view(&read.object), read.object))
+            .map(|(view, record)| (record, view))
+            .collect()
     }
 }
 
