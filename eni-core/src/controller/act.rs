@@ -77,6 +77,7 @@ impl Actor {
                 self.index.lock().put_record(written);
                 Ok(())
             }
+            Action::Restore(record) => self.restore(record).await,
             Action::Create(record) => self.create(record).await,
             Action::Adopt(record, id) => self.rewrite(record, |record| record.id = Some(id)).await,
             Action::Attach(eni) => {

@@ -7,27 +7,41 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{act::Actor, instances::Instances};
-use crate::{cloud::Cloud, model::NodeName, policy::LISTING_LAG};
+use super::{act::Actor, collect::EniCollector, grants::Grants, instances::Instances};
+use crate::{cloud::Cloud, gc::Collector, model::NodeName, policy::LISTING_LAG};
+
+/// How often it is looked whether something calls for other grants; that costs no call either.
+const DEAL: Duration = Duration::from_secs(3);
+/// How often it is looked whether the audit brought a new listing to judge; that costs no call.
+const COLLECTION: Duration = Duration::from_secs(60);
 
 /// The duties that concern the whole cluster.
 pub(super) struct Duties {
     pub(super) instances: Instances,
+    pub(super) grants: Grants,
+    leaks: EniCollector,
 }
 
 impl Duties {
     pub(super) fn new(cloud: Arc<dyn Cloud>, actor: Arc<Actor>) -> Self {
-        let instances = Instances::new(cloud, actor.index.clone(), &actor.config);
-        Self { instances }
+        Self {
+            instances: Instances::new(cloud.clone(), actor.index.clone(), &actor.config),
+            grants: Grants::new(actor.clone()),
+            leaks: EniCollector::new(cloud, actor),
+        }
     }
 
     /// Runs until it is dropped, and names the nodes that must be looked at again.
     pub(super) async fn run(&self, mark: UnboundedSender<NodeName>) {
         let mut instances = paced(LISTING_LAG);
+        let mut grants = paced(DEAL);
+        let mut leaks = paced(COLLECTION);
         loop {
             let touched = tokio::select! {
                 biased;
                 _ = instances.tick() => self.instances.round().await,
+                _ = grants.tick() => self.grants.round().await,
+                _ = leaks.tick() => self.collect().await,
             };
             for name in touched {
                 if mark.send(name).is_err() {
@@ -35,6 +49,15 @@ impl Duties {
                 }
             }
         }
+    }
+
+    /// The records that this changes are told by their watch.
+    async fn collect(&self) -> Vec<NodeName> {
+        match self.leaks.collect().await {
+            Ok(sweep) => sweep.reclaimed.iter().for_each(|line| tracing::info!("{line}")),
+            Err(error) => tracing::warn!(%error, "no leaked ENI is looked for now"),
+        }
+        Vec::new()
     }
 }
 

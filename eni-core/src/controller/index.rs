@@ -53,6 +53,19 @@ impl Index {
         self.reserved.get(subnet).copied().unwrap_or_default()
     }
 
+    /// Every node with an object of ours: that, its node object, and our records of it.
+    pub(super) fn each(
+        &self,
+    ) -> impl Iterator<Item = (&NodeConfig, Option<&Node>, impl Iterator<Item = &EniRecord>)> {
+        self.configs.iter().map(|(name, read)| {
+            let names = self.records_of.get(name).into_iter().flatten();
+            let records = names
+                .filter_map(|name| self.records.get(name))
+                .map(|read| &read.object);
+            (&read.object, self.nodes.get(name), records)
+        })
+    }
+
     /// The instances that our objects name, and those that nodes have.
     pub(super) fn instances(&self) -> (BTreeSet<InstanceId>, BTreeSet<InstanceId>) {
         let configs = self.configs.values().map(|read| &read.object.spec.instance);
@@ -62,6 +75,14 @@ impl Index {
             configs.chain(records).cloned().collect(),
             alive.cloned().collect(),
         )
+    }
+
+    /// The instances that nodes have, each with its node.
+    pub(super) fn hosts(&self) -> BTreeMap<InstanceId, NodeName> {
+        let hosts = self.nodes.values();
+        hosts
+            .filter_map(|node| Some((node.instance.clone()?, node.name.clone())))
+            .collect()
     }
 
     /// The nodes whose objects name one of these instances.

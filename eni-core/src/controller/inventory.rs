@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::plan::EniView;
 use crate::{
     cloud::{AssignAddresses, Cloud, CloudErrorKind, CloudResult, CreateEni, EniFilter},
-    model::{Eni, EniAddress, EniId, EniState, Family, InstanceId, Limits, Subnet, SubnetId},
+    model::{Eni, EniAddress, EniId, EniRecord, EniState, Family, InstanceId, Limits, Subnet, SubnetId},
 };
 
 /// How long listings may lag behind what the cloud has answered: an ENI or an address that is missing for
@@ -132,6 +132,8 @@ impl Seen {
 
 #[derive(Debug, Default)]
 struct State {
+    /// When the last complete listing began.
+    audited: Option<Instant>,
     enis: BTreeMap<EniId, Seen>,
     by_name: BTreeMap<String, EniId>,
     subnets: BTreeMap<SubnetId, Subnet>,
@@ -177,7 +179,22 @@ impl Inventory {
                 .or_insert_with(|| Seen::unknown(asked))
                 .learn(Some(eni), asked);
         }
+        state.audited = Some(asked);
         Ok(())
+    }
+
+    /// When the last complete listing began, and our ENIs as they are known since; what a listing lacked or
+    /// is being deleted is left out.
+    pub(super) fn listed(&self) -> Option<(Instant, Vec<Eni>)> {
+        let state = self.state.lock();
+        let present = state
+            .enis
+            .values()
+            .filter(|seen| seen.missing.is_none() && !seen.deleting);
+        Some((
+            state.audited?,
+            present.filter_map(|seen| seen.eni.clone()).collect(),
+        ))
     }
 
     /// Reads the ENIs with an order under way; which of them changed.
@@ -243,6 +260,43 @@ impl Inventory {
             vanished: seen.vanished(),
             settled,
         }))
+    }
+
+    /// How many addresses the ENI of a record takes from its subnet, in all and for pods; `None` while it
+    /// was not created, or once it is gone.
+    pub(super) fn takes(&self, record: &EniRecord) -> Option<(u32, u32)> {
+        let state = self.state.lock();
+        let id = record.id.as_ref().or(state.by_name.get(&record.name))?;
+        let seen = state.enis.get(id)?;
+        if seen.is_gone() {
+            return None;
+        }
+        let ordered = (record.secondary + 1, record.secondary);
+        Some(match &seen.eni {
+            // Before it was read, and while it is made, its addresses may not show.
+            None => ordered,
+            Some(eni) => {
+                let all = u32::try_from(eni.addresses.len()).unwrap_or(u32::MAX);
+                let pods = u32::try_from(eni.secondary_addresses().count()).unwrap_or(u32::MAX);
+                let young = eni.state == EniState::Pending;
+                if young {
+                    (all.max(ordered.0), pods.max(ordered.1))
+                } else {
+                    (all, pods)
+                }
+            }
+        })
+    }
+
+    /// The last reading of the subnets, less what was ordered since, and when it was.
+    pub(super) fn last_subnets(&self) -> Option<(Instant, Vec<Subnet>)> {
+        let state = self.state.lock();
+        Some((state.subnets_read?, state.subnets.values().cloned().collect()))
+    }
+
+    /// What an instance can carry, if that was read already.
+    pub(super) fn known_limits(&self, instance: &InstanceId) -> Option<Limits> {
+        self.state.lock().limits.get(instance).copied()
     }
 
     /// Forgets an ENI that is gone.

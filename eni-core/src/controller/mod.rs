@@ -4,7 +4,9 @@
 
 mod act;
 mod claims;
+mod collect;
 mod duties;
+mod grants;
 mod index;
 mod instances;
 mod inventory;
@@ -17,7 +19,10 @@ use std::{collections::BTreeMap, time::Duration};
 pub use plan::{Action, EniView, NodeView, Notice, Observed, Plan, Remains, depart, plan};
 pub use pool::PoolController;
 
-use crate::model::{SubnetId, WarmRange};
+use crate::{
+    model::{SubnetId, WarmRange},
+    policy::GrantPolicy,
+};
 
 /// How ipamd runs the pools.
 #[derive(Clone, Debug)]
@@ -37,6 +42,11 @@ pub struct PoolConfig {
     pub backoff: Duration,
     /// Nodes that are worked on at the same time. 64 by default.
     pub concurrency: usize,
+    /// How the nodes of a zone share its subnets.
+    pub grants: GrantPolicy,
+    /// ENIs that the VPC leaves to this cluster in all, the instances' own included; `None`, the default, if
+    /// the quota is never the limit.
+    pub eni_quota: Option<u32>,
 }
 
 impl PoolConfig {
@@ -55,6 +65,8 @@ impl PoolConfig {
             audit_interval: Duration::from_secs(600),
             backoff: Duration::from_secs(1),
             concurrency: 64,
+            grants: GrantPolicy::default(),
+            eni_quota: None,
         }
     }
 }

@@ -188,7 +188,7 @@ impl PoolController {
                 .duties
                 .instances
                 .gone(enis.iter().map(|(record, _)| &record.instance)),
-            granted: None,
+            granted: self.duties.grants.of(name),
             node: node.clone(),
             config: config.map(|read| read.object),
             demand,

@@ -1,9 +1,9 @@
-//! The shared object of a node that got another machine, and of one that is no more.
+//! What is written when a node got another machine, is no more, or lost a record.
 
 use super::act::{ActError, Actor};
 use crate::{
     cluster::{ClusterError, Version, Versioned},
-    model::NodeConfig,
+    model::{EniRecord, NodeConfig},
 };
 
 impl Actor {
@@ -19,6 +19,15 @@ impl Actor {
         tracing::info!(node = %written.object.name, instance = %written.object.spec.instance,
             uid = %written.object.spec.node_uid, "the NodeENIConfig is the new instance's now");
         self.index.lock().put_config(written);
+        Ok(())
+    }
+
+    /// Writes the record of an ENI that is in service and lost it.
+    pub(super) async fn restore(&self, record: EniRecord) -> Result<(), ActError> {
+        let written = self.cluster.eni_records().create(record).await?;
+        tracing::warn!(node = %written.object.node, eni = ?written.object.id,
+            "the record of an ENI in service was deleted and is made anew");
+        self.index.lock().put_record(written);
         Ok(())
     }
 

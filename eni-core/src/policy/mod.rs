@@ -4,10 +4,14 @@
 
 mod choice;
 mod departure;
+mod grant;
+mod leak;
 mod sizing;
 mod warm;
 
 pub use choice::{Spread, spread};
 pub use departure::{Implausible, LISTING_LAG, Roll};
+pub use grant::{Claimant, Deal, GrantPolicy, Ledger, Share, Stock, deal};
+pub use leak::{Judgement, LEAK_AGE, LEAKS_PER_ROUND, Leaks, confirms_leak};
 pub use sizing::{Sizing, ceiling, offer};
 pub use warm::{InvalidWarmRange, warm_range};

@@ -21,6 +21,8 @@ pub enum Action {
         /// With how many addresses for pods.
         secondary: u32,
     },
+    /// Write the record of a published ENI again, which somebody deleted.
+    Restore(EniRecord),
     /// Create the ENI of a record, or find it again.
     Create(EniRecord),
     /// Record the id of an ENI whose creation was not answered.

@@ -14,7 +14,7 @@ pub use notice::Notice;
 pub use view::{EniView, NodeView, Observed, Remains};
 
 use crate::{
-    model::{AgentReport, Eni, EniId, EniRecord, NodeConfig, NodePool, NodeSpec, WarmRange},
+    model::{AgentReport, Eni, EniId, EniRecord, Intent, NodeConfig, NodePool, NodeSpec, PoolEni, WarmRange},
     policy::{self, Sizing},
 };
 
@@ -54,6 +54,8 @@ pub fn plan(view: &NodeView, random: &mut dyn FnMut() -> u64) -> Plan {
             plan.notices.push(progress::stranded(view, record));
         }
     }
+    let lost = publication::unrecorded(view, config).map(|eni| restore(config, eni));
+    plan.actions.extend(lost.map(Action::Restore));
     let busy: BTreeSet<EniId> = plan.actions.iter().filter_map(Action::eni).cloned().collect();
     let (growth, starved) = growth::grow(view, config, warm, &busy);
     if starved {
@@ -114,6 +116,21 @@ fn rewrite(view: &NodeView, config: &NodeConfig, random: &mut dyn FnMut() -> u64
         // What the agent of another machine reported means nothing here.
         anew(view, spec, random)
     }))
+}
+
+/// The record of a published ENI, from what is published.
+fn restore(config: &NodeConfig, eni: &PoolEni) -> EniRecord {
+    EniRecord {
+        // The name of the lost record may be another's by now; the id is nobody else's.
+        name: eni.id.to_string(),
+        token: String::new(),
+        node: config.name.clone(),
+        instance: config.spec.instance.clone(),
+        subnet: eni.subnet.clone(),
+        secondary: count(&eni.attached),
+        intent: Intent::Attached,
+        id: Some(eni.id.clone()),
+    }
 }
 
 fn spec(view: &NodeView, warm: Option<WarmRange>) -> Option<NodeSpec> {

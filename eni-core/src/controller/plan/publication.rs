@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{EniView, NodeView, Observed, lists, ours, sizing};
-use crate::model::{EniState, Generation, Intent, NodeConfig, NodePool, PoolAddress, PoolEni, WarmRange};
+use crate::model::{
+    EniRecord, EniState, Generation, Intent, NodeConfig, NodePool, PoolAddress, PoolEni, WarmRange,
+};
 
 /// What the agent may use: the ENIs on its instance with their addresses.
 pub(super) fn publish(
@@ -32,6 +34,8 @@ pub(super) fn publish(
             EniView::Absent | EniView::Gone => {}
         }
     }
+    // Pods may use them; their records come back first.
+    enis.extend(unrecorded(view, config).cloned());
     enis.sort_by(|a, b| a.id.cmp(&b.id));
     NodePool {
         enis,
@@ -39,6 +43,26 @@ pub(super) fn publish(
         capacity: sizing.ceiling,
         granted: view.granted.unwrap_or(config.pool.granted),
     }
+}
+
+/// Published ENIs whose record somebody deleted.
+pub(super) fn unrecorded<'a>(
+    view: &'a NodeView,
+    config: &'a NodeConfig,
+) -> impl Iterator<Item = &'a PoolEni> {
+    let ids = |(record, eni): &'a (EniRecord, EniView)| {
+        let found = match eni {
+            EniView::Known(known) => Some(&known.eni.id),
+            _ => None,
+        };
+        record.id.as_ref().into_iter().chain(found)
+    };
+    let recorded: BTreeSet<_> = view.enis.iter().flat_map(ids).collect();
+    config
+        .pool
+        .enis
+        .iter()
+        .filter(move |eni| !recorded.contains(&eni.id))
 }
 
 fn in_service(
