@@ -1,6 +1,7 @@
 //! A cluster of nodes over the memory backends, with the real controller, services and dialogues.
 
 mod faults;
+mod lifecycle;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

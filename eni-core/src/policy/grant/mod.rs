@@ -110,10 +110,10 @@ pub fn deal(stock: &Stock, nodes: &BTreeMap<NodeName, Claimant>, policy: &GrantP
     }
     let mut deal = Deal::default();
     for zone in table.zones() {
-        let seats = table.zone(&zone);
+        let seats = table.zone(zone);
         share::keep(&mut table, &seats);
         if !calm {
-            share::raise(&mut table, &zone, &seats, policy);
+            share::raise(&mut table, zone, &seats, policy);
         }
         deal.crowded |= share::take_back(&mut table, &seats, policy);
     }
