@@ -2,6 +2,7 @@
 
 mod faults;
 mod lifecycle;
+mod stale;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
