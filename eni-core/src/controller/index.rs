@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     cluster::{Versioned, WatchEvent},
-    model::{EniId, EniRecord, Intent, Node, NodeConfig, NodeName, Pod, PodKey, SubnetId},
+    model::{EniId, EniRecord, InstanceId, Intent, Node, NodeConfig, NodeName, Pod, PodKey, SubnetId},
 };
 
 /// What the cluster's watches say. Every change returns the nodes it concerns.
@@ -62,6 +62,50 @@ impl Index {
     /// Addresses of a subnet that planned ENIs will take and the cloud does not count yet.
     pub(super) fn reserved(&self, subnet: &SubnetId) -> u32 {
         self.reserved.get(subnet).copied().unwrap_or_default()
+    }
+
+    /// Every node with an object of ours: that, its node object, and our records of it.
+    pub(super) fn each(
+        &self,
+    ) -> impl Iterator<Item = (&NodeConfig, Option<&Node>, impl Iterator<Item = &EniRecord>)> {
+        self.configs.values().map(|config| {
+            let names = self.records_of.get(&config.name).into_iter().flatten();
+            let records = names
+                .filter_map(|name| self.records.get(name))
+                .map(|read| &read.object);
+            (config, self.nodes.get(&config.name), records)
+        })
+    }
+
+    /// The instances that our objects name, and those that nodes have.
+    pub(super) fn instances(&self) -> (BTreeSet<InstanceId>, BTreeSet<InstanceId>) {
+        let configs = self.configs.values().map(|config| &config.spec.instance);
+        let records = self.records.values().map(|record| &record.instance);
+        let alive = self.nodes.values().filter_map(|node| node.instance.as_ref());
+        (
+            configs.chain(records).cloned().collect(),
+            alive.cloned().collect(),
+        )
+    }
+
+    /// The instances that nodes have, each with its node.
+    pub(super) fn hosts(&self) -> BTreeMap<InstanceId, NodeName> {
+        let hosts = self.nodes.values();
+        hosts
+            .filter_map(|node| Some((node.instance.clone()?, node.name.clone())))
+            .collect()
+    }
+
+    /// The nodes whose objects name one of these instances.
+    pub(super) fn nodes_on(&self, instances: &BTreeSet<InstanceId>) -> Vec<NodeName> {
+        let configs = self.configs.values();
+        let configs = configs.filter(|config| instances.contains(&config.spec.instance));
+        let records = self.records.values();
+        let records = records.filter(|record| instances.contains(&record.instance));
+        let names = configs
+            .map(|config| &config.name)
+            .chain(records.map(|record| &record.node));
+        names.cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// How far a node is from what it needs, roughly; the neediest is worked on first.
@@ -129,6 +173,11 @@ impl Index {
     /// Takes over a NodeENIConfig that was just written, before the watch tells of it; its node.
     pub(super) fn wrote_config(&mut self, read: Versioned<NodeConfig>) -> NodeName {
         NodeName::from(self.configs.wrote(read).key)
+    }
+
+    /// Takes over that a NodeENIConfig was just deleted, before the watch tells of it; its node.
+    pub(super) fn deleted_config(&mut self, name: &NodeName) -> NodeName {
+        NodeName::from(self.configs.deleted(name.as_str()).key)
     }
 
     /// A NodeENIConfig was written without an answer; its node.

@@ -61,6 +61,10 @@ impl<T: Object> Mirror<T> {
         self.objects.get(key)
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.objects.values().map(|read| &read.object)
+    }
+
     /// The objects of a node that are to be read first.
     pub(super) fn doubts(&self, node: &NodeName) -> Vec<(String, Doubt)> {
         let of_node = self

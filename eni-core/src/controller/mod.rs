@@ -3,9 +3,14 @@
 //! Here: the non-static pool of every node. [`PoolController`] runs it, [`plan`](plan()) decides.
 
 mod act;
+mod claims;
+mod collect;
 mod desk;
+mod duties;
 mod fence;
+mod grants;
 mod index;
+mod instances;
 mod inventory;
 mod mirror;
 mod plan;
@@ -17,13 +22,14 @@ mod stuck;
 
 use std::{collections::BTreeMap, time::Duration};
 
-pub use plan::{Action, EniView, NodeView, Observed, Plan, plan};
+pub use plan::{Action, EniView, NodeView, Notice, Observed, Plan, Remains, depart, plan};
 pub use pool::{Backends, PoolController};
 pub use stats::{PoolMonitor, PoolStats};
 
 use crate::{
     cloud::PaceConfig,
     model::{SubnetId, WarmRange},
+    policy::GrantPolicy,
 };
 
 /// How ipamd runs the pools.
@@ -51,6 +57,11 @@ pub struct PoolConfig {
     pub concurrency: usize,
     /// The budget of cloud calls.
     pub pace: PaceConfig,
+    /// How the nodes of a zone share its subnets.
+    pub grants: GrantPolicy,
+    /// ENIs that the VPC leaves to this cluster in all, the instances' own included; `None`, the default, if
+    /// the quota is never the limit.
+    pub eni_quota: Option<u32>,
 }
 
 impl PoolConfig {
@@ -68,6 +79,8 @@ impl PoolConfig {
             backoff: Duration::from_secs(1),
             concurrency: 256,
             pace: PaceConfig::default(),
+            grants: GrantPolicy::default(),
+            eni_quota: None,
         }
     }
 }

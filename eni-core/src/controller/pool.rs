@@ -1,15 +1,18 @@
 //! The non-static pool of every node: watches, the loops that read the cloud, and one worker per node that
 //! needs something.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::{
     PoolConfig, PoolMonitor,
     act::Actor,
+    claims::Claims,
     desk::Desk,
+    duties::Duties,
     fence::{Fence, Fenced},
     inventory::Inventory,
     schedule::{End, Turn},
@@ -46,6 +49,8 @@ pub struct Backends {
 /// call of the last leader has ended and all of our ENIs were read.
 pub struct PoolController {
     pub(super) actor: Arc<Actor>,
+    pub(super) duties: Duties,
+    pub(super) claims: Mutex<Claims>,
     fence: Arc<Fence>,
     pacer: Arc<Pacer>,
 }
@@ -70,7 +75,13 @@ impl PoolController {
             counters: Arc::default(),
             config,
         });
-        Self { actor, fence, pacer }
+        Self {
+            duties: Duties::new(&pacer, &actor),
+            claims: Mutex::default(),
+            actor,
+            fence,
+            pacer,
+        }
     }
 
     /// What an operator sees of it; of use while it runs.
@@ -152,22 +163,24 @@ impl PoolController {
         let mut configs = cluster.node_configs().watch(Scope::All);
         let mut records = cluster.eni_records().watch(Scope::All);
         let mut work: FuturesUnordered<BoxFuture<'_, (Turn, End)>> = FuturesUnordered::new();
+        let mut duties = pin!(self.duties.run());
         // Until every watch has told its whole state once, a plan would see too little.
         let mut told = BTreeSet::new();
         loop {
-            while told.len() == 4 {
-                // Where somebody waits, no other node's work is waited for.
-                let urgent = work.len() >= self.actor.config.concurrency;
-                let Some(turn) = desk.next(urgent) else { break };
-                work.push(self.reconcile(turn).boxed());
-            }
+            let ready = told.len() == 4;
+            // Where somebody waits, no other node's work is waited for.
+            let urgent = work.len() >= self.actor.config.concurrency;
             tokio::select! {
                 biased;
-                Some((turn, end)) = work.next() => desk.finish(turn, end),
+                // What the watches have is known before work begins: a burst of pods is one order.
                 Some(event) = nodes.next() => { told.insert(0); desk.change(|index| index.apply_node(event)); }
                 Some(event) = records.next() => { told.insert(1); desk.change(|index| index.apply_record(event)); }
                 Some(event) = configs.next() => { told.insert(2); desk.change(|index| index.apply_config(event)); }
                 Some(event) = pods.next() => { told.insert(3); desk.change(|index| index.apply_pod(event)); }
+                Some((turn, end)) = work.next() => desk.finish(turn, end),
+                // Begun once there is something to judge from; it never ends.
+                () = &mut duties, if ready => {}
+                Some(turn) = async { desk.next(urgent) }, if ready => work.push(self.reconcile(turn).boxed()),
                 () = desk.stirred() => {}
             }
         }

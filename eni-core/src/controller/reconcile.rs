@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Action, NodeView, Plan, PoolController,
+    Action, EniView, NodeView, Plan, PoolController, Remains,
     act::{ActError, Round, is_order},
+    depart,
     inventory::Capacity,
     plan,
     schedule::{End, Turn},
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     cloud::Lane,
     cluster::ClusterError,
-    model::{EniId, Limits, Node},
+    model::{EniId, EniRecord, Limits, Node, NodeConfig, NodeName},
 };
 
 /// What to do in a turn.
@@ -30,10 +31,13 @@ impl PoolController {
         let end = match self.decide(&turn).await {
             Ok(None) => End::Done,
             Ok(Some(Decision { round, plan, stuck })) => {
-                if plan.starved {
-                    self.actor.starved(&round.node);
+                self.claims.lock().note(&turn.node, &plan.actions);
+                for notice in &plan.notices {
+                    self.actor.tell(&turn.node, notice);
                 }
-                match self.actor.act(&round, plan.actions, stuck).await {
+                let worked = self.actor.act(&round, plan.actions, stuck).await;
+                self.claims.lock().settle(&turn.node);
+                match worked {
                     false => End::Failed(self.actor.environment.random()),
                     true if plan.starved => End::Starved(self.actor.environment.random()),
                     true => End::Done,
@@ -49,25 +53,24 @@ impl PoolController {
         (turn, end)
     }
 
-    /// What to do about a node; `None` if there is nothing to plan.
+    /// What to do about a node; `None` if there is nothing to plan. Nothing is awaited after what is planned
+    /// from was taken, so that no other plan comes between this one and its claims.
     async fn decide(&self, turn: &Turn) -> Result<Option<Decision>, ActError> {
         let (inventory, desk) = (&self.actor.inventory, &self.actor.desk);
         self.actor.settle(&turn.node).await?;
-        // A missing node object alone removes nothing.
-        let Some(node) = desk.index().node(&turn.node).cloned() else {
-            return Ok(None);
+        let node = desk.index().node(&turn.node).cloned();
+        let lives = |node: &Node| self.duties.instances.gone(&node.instance).is_empty();
+        let Some(node) = node.filter(lives) else {
+            return Ok(self.depart(&turn.node).map(|decision| decision.rested(turn)));
         };
         let Some(Capacity { declared, usable }) = self.capacity(&node).await? else {
             return Ok(None);
         };
-        let Some(mut decision) = self.plan(&node, declared, usable) else {
+        let decision = self.plan(&node, declared, usable);
+        let Some(decision) = decision.map(|decision| decision.rested(turn)) else {
             return Ok(None);
         };
-        if turn.resting {
-            decision.plan.actions.retain(|action| !is_order(action));
-            decision.plan.starved = false;
-            decision.stuck.clear();
-        } else if grows(&decision.plan) && inventory.refresh_subnets().await? {
+        if grows(&decision.plan) && inventory.refresh_subnets().await? {
             return Ok(self.plan(&node, declared, usable));
         }
         Ok(Some(decision))
@@ -101,30 +104,30 @@ impl PoolController {
     /// Plans a node from what is known now. Nothing is awaited between the view and the plan.
     fn plan(&self, node: &Node, declared: Limits, usable: Limits) -> Option<Decision> {
         let actor = &self.actor;
-        let (config, records, demand, waiting, subnets) = {
-            let index = actor.desk.index();
+        let (config, demand, waiting, subnets) = {
+            let (index, claims) = (actor.desk.index(), self.claims.lock());
             let mut subnets = actor.inventory.subnets(node.zone.as_ref()?);
             for subnet in &mut subnets {
-                subnet.free = subnet.free.saturating_sub(index.reserved(&subnet.id));
+                let taken = index.reserved(&subnet.id) + claims.on(&subnet.id);
+                subnet.free = subnet.free.saturating_sub(taken);
             }
             (
                 index.config(&node.name).cloned(),
-                index.records(&node.name),
                 index.demand(&node.name),
                 index.need(&node.name).waiting,
                 subnets,
             )
         };
-        let enis = records.into_iter().map(|read| {
-            let view = actor.inventory.view(read.object.id.as_ref(), &read.object.name);
-            (read.object, view)
-        });
+        let enis = self.enis(&node.name);
         let (version, config) = config.map(|read| (read.version, read.object)).unzip();
+        let instances = enis.iter().map(|(record, _)| &record.instance);
         let view = NodeView {
+            gone: self.duties.instances.gone(instances),
+            granted: self.duties.grants.of(&node.name),
             node: node.clone(),
-            config: config.map(|config| actor.sanitized(node, config)),
+            config,
             demand,
-            enis: enis.collect(),
+            enis,
             limits: usable,
             subnets,
             warm: actor.config.warm,
@@ -140,10 +143,62 @@ impl PoolController {
         let round = Round {
             node: node.clone(),
             version,
-            limits: declared,
+            limits: Some(declared),
             lane: if waiting > 0 { Lane::Waiting } else { Lane::Growth },
         };
         Some(Decision { round, plan, stuck })
+    }
+
+    /// Plans what is left of a node that has no node object or no instance, if something is.
+    fn depart(&self, name: &NodeName) -> Option<Decision> {
+        let config = self.actor.desk.index().config(name).cloned();
+        let enis = self.enis(name);
+        let (version, config) = config.map(|read| (read.version, read.object)).unzip();
+        let specs = config.iter().map(|config: &NodeConfig| &config.spec.instance);
+        let instances = specs.chain(enis.iter().map(|(record, _)| &record.instance));
+        let gone = self.duties.instances.gone(instances);
+        let node = Node {
+            name: name.clone(),
+            uid: config
+                .as_ref()
+                .map_or_else(|| "".into(), |config| config.spec.node_uid.clone()),
+            instance: Some(gone.first()?.clone()),
+            zone: config.as_ref().map(|config| config.spec.zone.clone()),
+            max_pods: None,
+        };
+        Some(Decision {
+            round: Round {
+                node,
+                version,
+                limits: None,
+                lane: Lane::Growth,
+            },
+            plan: depart(&Remains { config, enis, gone }),
+            stuck: Vec::new(),
+        })
+    }
+
+    /// Our records of a node with what is known of their ENIs.
+    fn enis(&self, name: &NodeName) -> Vec<(EniRecord, EniView)> {
+        let records = self.actor.desk.index().records(name).into_iter();
+        let view = |record: &EniRecord| self.actor.inventory.view(record.id.as_ref(), &record.name);
+        records
+            .map(|read| (view(&read.object), read.object))
+            .map(|(view, record)| (record, view))
+            .collect()
+    }
+}
+
+impl Decision {
+    /// While a node rests, the cloud is left alone and nothing is told again.
+    fn rested(mut self, turn: &Turn) -> Self {
+        if turn.resting {
+            self.plan.actions.retain(|action| !is_order(action));
+            self.plan.starved = false;
+            self.plan.notices.clear();
+            self.stuck.clear();
+        }
+        self
     }
 }
 

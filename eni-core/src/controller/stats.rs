@@ -108,6 +108,9 @@ impl std::fmt::Debug for PoolMonitor {
 pub(super) fn kind(action: &Action) -> &'static str {
     match action {
         Action::Configure(..) => "configure",
+        Action::Rewrite(_) => "rewrite",
+        Action::Dismiss(_) => "dismiss",
+        Action::Restore(_) => "restore",
         Action::Plan { .. } => "plan",
         Action::Create(_) => "create",
         Action::Adopt(..) => "adopt",

@@ -46,6 +46,10 @@ pub(super) fn stuck(view: &NodeView, standing: impl Fn(&EniId) -> Standing) -> V
     let mut found = Vec::new();
     for (record, eni) in &view.enis {
         let EniView::Known(known) = eni else { continue };
+        // Those of an earlier instance that may still be alive are left alone.
+        if !is_ours(view, record) && !view.gone.contains(&record.instance) {
+            continue;
+        }
         let eni = &known.eni;
         let mut enis = view.config.iter().flat_map(|config| &config.pool.enis);
         let published = enis.find(|published| published.id == eni.id);
@@ -63,7 +67,12 @@ pub(super) fn stuck(view: &NodeView, standing: impl Fn(&EniId) -> Standing) -> V
         } else if eni.state == EniState::InUse && !unready.is_empty() {
             let what = format!("has addresses that are not ready after {PATIENCE:?}: {unready:?}");
             (what, Remedy::Unassign(eni.id.clone(), unready))
-        } else if surplus > 0 && known.settled && eni.state == EniState::Available && !used {
+        } else if surplus > 0
+            && is_ours(view, record)
+            && known.settled
+            && eni.state == EniState::Available
+            && !used
+        {
             surplus -= 1;
             let what = "cannot be attached, as the instance has no slot left for it".to_owned();
             (what, Remedy::Replace(record.clone()))
@@ -92,10 +101,15 @@ fn surplus(view: &NodeView) -> usize {
     let staying = view
         .enis
         .iter()
-        .filter(|(record, _)| record.intent == Intent::Attached);
+        .filter(|(record, _)| record.intent == Intent::Attached && is_ours(view, record));
     staying
         .count()
         .saturating_sub(view.limits.secondary_enis() as usize)
+}
+
+/// Whether an ENI is for the instance that the node has now.
+fn is_ours(view: &NodeView, record: &EniRecord) -> bool {
+    view.node.instance.as_ref() == Some(&record.instance)
 }
 
 /// Those that the agent was never told of.

@@ -2,8 +2,10 @@
 
 mod faults;
 mod leading;
+mod lifecycle;
 mod refusals;
 mod scale;
+mod stale;
 mod stuck;
 
 use std::{

@@ -4,8 +4,8 @@ use super::{ActError, Actor};
 use crate::{
     cloud::CloudErrorKind,
     cluster::{Event, Subject},
-    controller::stuck::Remedy,
-    model::{EniId, Node, NodeConfig},
+    controller::{Notice, stuck::Remedy},
+    model::{EniId, Node, NodeName},
 };
 
 impl Actor {
@@ -18,28 +18,10 @@ impl Actor {
         });
     }
 
-    /// Its zone has run out of addresses.
-    pub(in crate::controller) fn starved(&self, node: &Node) {
-        let zone = node.zone.as_ref().map_or("", |zone| zone.as_str());
-        tracing::warn!(node = %node.name, zone, "no subnet of the zone has room for what the node needs");
-        let message = format!(
-            "no configured subnet of zone {zone} has room for the pods of this node; add a subnet of this zone, or \
-             free addresses"
-        );
-        self.warn(node, "SubnetExhausted", message);
-    }
-
-    /// The object without what an operator wrote into it and what makes no sense.
-    pub(in crate::controller) fn sanitized(&self, node: &Node, mut config: NodeConfig) -> NodeConfig {
-        if let Some(warm) = config.spec.warm.take_if(|warm| warm.min > warm.max) {
-            let message = format!(
-                "the NodeENIConfig asks for {} to {} idle addresses; the first must not exceed the second; the \
-                 cluster's range applies until it is corrected",
-                warm.min, warm.max
-            );
-            self.warn(node, "InvalidWarmRange", message);
-        }
-        config
+    /// What a plan found that people must know.
+    pub(in crate::controller) fn tell(&self, node: &NodeName, notice: &Notice) {
+        tracing::warn!(%node, ?notice, "people are told about the node");
+        self.cluster.report(notice.event(node));
     }
 
     /// Something has been in the hands of the cloud for too long.

@@ -2,6 +2,7 @@
 
 mod explain;
 mod orders;
+mod readdress;
 mod records;
 
 use std::sync::Arc;
@@ -61,8 +62,8 @@ pub(super) struct Round {
     pub(super) node: Node,
     /// The version of the shared object that was planned from.
     pub(super) version: Option<Version>,
-    /// What the cloud declares that the instance can carry.
-    pub(super) limits: Limits,
+    /// What the cloud declares that the instance can carry; `None` if the instance is gone.
+    pub(super) limits: Option<Limits>,
     /// How urgent growth is.
     pub(super) lane: Lane,
 }
@@ -136,6 +137,9 @@ impl Actor {
         let node = &round.node;
         match action {
             Action::Configure(spec, pool) => self.configure(round, spec, pool).await,
+            Action::Rewrite(config) => self.readdress(round, config).await,
+            Action::Dismiss(config) => self.dismiss(round, &config).await,
+            Action::Restore(record) => self.restore(record).await,
             Action::Plan { subnet, secondary } => self.plan_eni(node, subnet, secondary).await,
             Action::Create(record) => self.create(round, record).await,
             Action::Adopt(record, id) => self.rewrite(record, |record| record.id = Some(id)).await,

@@ -20,7 +20,7 @@ impl Actor {
         pool: NodePool,
     ) -> Result<(), ActError> {
         let spec = NodeSpec {
-            limits: Some(round.limits),
+            limits: round.limits,
             ..spec
         };
         let config = NodeConfig {
@@ -57,7 +57,7 @@ impl Actor {
         self.note_config(name, written)
     }
 
-    fn note_config(
+    pub(super) fn note_config(
         &self,
         name: &NodeName,
         written: ClusterResult<Versioned<NodeConfig>>,
@@ -131,7 +131,7 @@ impl Actor {
         self.note_record(&record, written)
     }
 
-    fn note_record(
+    pub(super) fn note_record(
         &self,
         record: &EniRecord,
         written: ClusterResult<Versioned<EniRecord>>,

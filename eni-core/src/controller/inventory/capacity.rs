@@ -59,12 +59,13 @@ impl Inventory {
         } else {
             findings.insert(instance.clone(), finding);
         }
-        let others = foreign.map_or(0, |(count, _)| count);
-        let usable = Limits {
-            enis: declared.enis.saturating_sub(others),
-            ..declared
-        };
+        let usable = left(declared, foreign);
         Ok(Capacity { declared, usable })
+    }
+
+    /// What is left for us of what an instance can carry, as far as that is known.
+    pub(in crate::controller) fn usable(&self, instance: &InstanceId, declared: Limits) -> Limits {
+        left(declared, self.finding(instance, Instant::now()).foreign)
     }
 
     /// Others' ENIs are believed to be there for one interval of audits: whether they went is found out by
@@ -106,5 +107,14 @@ impl Inventory {
             .entry(instance.clone())
             .or_default()
             .suspect = true;
+    }
+}
+
+/// What others' ENIs leave of an instance's limits.
+fn left(declared: Limits, foreign: Option<(u32, Instant)>) -> Limits {
+    let others = foreign.map_or(0, |(count, _)| count);
+    Limits {
+        enis: declared.enis.saturating_sub(others),
+        ..declared
     }
 }

@@ -26,7 +26,7 @@ use seen::Seen;
 use super::{Observed, PoolConfig, plan::EniView};
 use crate::{
     cloud::{Capabilities, Cloud, Lane, Paced, Pacer},
-    model::{EniId, InstanceId},
+    model::{EniId, EniRecord, EniState, InstanceId},
 };
 
 /// How long an order may take with its waiting; then the node is planned anew, as much has changed.
@@ -52,6 +52,7 @@ struct State {
     /// its creation was never sent.
     creations: BTreeMap<String, Option<Instant>>,
     findings: BTreeMap<InstanceId, capacity::Finding>,
+    /// When the last complete listing began.
     audited: Option<Instant>,
     polled: Option<Instant>,
 }
@@ -105,6 +106,25 @@ impl Inventory {
             vanished: seen.vanished(),
             settled: !seen.is_in_flight(),
         }))
+    }
+
+    /// How many addresses the ENI of a record takes from its subnet, in all and for pods; `None` while it
+    /// was not created, or once it is gone.
+    pub(super) fn takes(&self, record: &EniRecord) -> Option<(u32, u32)> {
+        let state = self.state.lock();
+        let id = record.id.as_ref().or(state.by_name.get(&record.name))?;
+        let seen = state.enis.get(id).filter(|seen| !seen.is_gone())?;
+        let ordered = (record.secondary + 1, record.secondary);
+        // Before it was read, and while it is made, its addresses may not show.
+        let Some(eni) = &seen.eni else {
+            return Some(ordered);
+        };
+        let all = u32::try_from(eni.addresses.len()).unwrap_or(u32::MAX);
+        let pods = u32::try_from(eni.secondary_addresses().count()).unwrap_or(u32::MAX);
+        Some(match eni.state {
+            EniState::Pending => (all.max(ordered.0), pods.max(ordered.1)),
+            _ => (all, pods),
+        })
     }
 
     /// How long an ENI has been in the hands of the cloud.

@@ -32,9 +32,18 @@ impl Inventory {
                 state.change(&id, |seen| seen.learn(Some(eni), asked));
             }
             state.drop_remains(asked);
-            state.audited = Some(Instant::now());
+            state.audited = Some(asked);
         }
         self.subnets.refresh(&self.pacer.on(Lane::Audit), asked).await
+    }
+
+    /// When the last complete listing began, and our ENIs as they are known since; what a listing lacked or
+    /// is being deleted is left out.
+    pub(in crate::controller) fn listed(&self) -> Option<(Instant, Vec<Eni>)> {
+        let state = self.state.lock();
+        let present = state.enis.values().filter(|seen| seen.is_present());
+        let present = present.filter_map(|seen| seen.eni.clone()).collect();
+        Some((state.audited?, present))
     }
 
     /// Reads a batch of the ENIs with an order under way whose turn it is, those first that were not read

@@ -72,6 +72,11 @@ impl Seen {
             .is_some_and(|(first, last)| last >= first + if self.deleting { TICK } else { LAG })
     }
 
+    /// Whether no listing lacked it and its deletion was not ordered.
+    pub(super) fn is_present(&self) -> bool {
+        self.missing.is_none() && !self.deleting
+    }
+
     /// The first listing without it, if it is gone.
     pub(super) fn gone_since(&self) -> Option<Instant> {
         self.missing.filter(|_| self.is_gone()).map(|(first, _)| first)

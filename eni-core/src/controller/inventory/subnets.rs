@@ -30,6 +30,8 @@ pub(super) struct Subnets {
 #[derive(Debug, Default)]
 struct Readings {
     subnets: BTreeMap<SubnetId, Subnet>,
+    /// When the last reading that succeeded began.
+    read: Option<Instant>,
     /// When the last reading began, even if it failed.
     tried: Option<Instant>,
     /// Configured and not there, until when they are not asked for.
@@ -60,6 +62,7 @@ impl Subnets {
         match read {
             Ok(read) => {
                 readings.tried = Some(asked);
+                readings.read = Some(asked);
                 readings.subnets = read;
             }
             Err(error) if readings.tried.is_some() => {
@@ -171,6 +174,12 @@ impl Inventory {
             ..subnet.clone()
         })
         .collect()
+    }
+
+    /// When the subnets were read last, and all of them as they were then, less what was taken since.
+    pub(in crate::controller) fn last_subnets(&self) -> Option<(Instant, Vec<Subnet>)> {
+        let readings = self.subnets.readings.lock();
+        Some((readings.read?, readings.subnets.values().cloned().collect()))
     }
 
     /// Subnets that are left alone.
