@@ -125,3 +125,89 @@ fn unpublished(mut addresses: Vec<IpAddr>, published: Option<&PoolEni>) -> Vec<I
     }
     addresses
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        controller::Observed,
+        model::{EniKind, InstanceId, Limits, Mac, Node, WarmRange},
+    };
+
+    /// A node with one ENI that was made for `instance` and is detached for ever.
+    fn view(instance: &str) -> NodeView {
+        let eni = Eni {
+            id: "eni-a".into(),
+            name: "a".into(),
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+            kind: EniKind::Secondary,
+            state: EniState::Detaching,
+            subnet: "subnet-a".into(),
+            zone: "zone-1".into(),
+            instance: Some(instance.into()),
+            addresses: vec![],
+            security_groups: vec![],
+            tags: Default::default(),
+        };
+        let record = EniRecord {
+            name: "a".into(),
+            token: String::new(),
+            node: "node-1".into(),
+            instance: instance.into(),
+            subnet: "subnet-a".into(),
+            secondary: 0,
+            intent: Intent::Deleted,
+            id: Some("eni-a".into()),
+        };
+        let observed = Observed {
+            eni,
+            unassigning: Default::default(),
+            vanished: Default::default(),
+            settled: false,
+        };
+        NodeView {
+            node: Node {
+                name: "node-1".into(),
+                uid: "uid-1".into(),
+                instance: Some("ins-1".into()),
+                zone: Some("zone-1".into()),
+                max_pods: None,
+            },
+            config: None,
+            demand: 0,
+            enis: vec![(record, EniView::Known(Box::new(observed)))],
+            limits: Limits {
+                enis: 4,
+                addresses_per_eni: 10,
+            },
+            subnets: vec![],
+            warm: WarmRange::default(),
+            gone: Default::default(),
+            granted: None,
+        }
+    }
+
+    fn remedies(view: &NodeView, age: Duration) -> Vec<Remedy> {
+        let standing = |_: &EniId| Standing {
+            moving: Some(age),
+            unready: vec![],
+        };
+        let found = stuck(view, standing).into_iter();
+        found.map(|stuck| stuck.remedy).collect()
+    }
+
+    #[test]
+    fn a_detachment_is_ordered_again_after_the_patience_and_not_before() {
+        let detach = Remedy::Detach("eni-a".into());
+        assert_eq!(remedies(&view("ins-1"), PATIENCE / 2), []);
+        assert_eq!(remedies(&view("ins-1"), PATIENCE), [detach]);
+    }
+
+    #[test]
+    fn an_eni_of_a_former_instance_is_driven_on_only_once_that_is_gone() {
+        let mut view = view("ins-0");
+        assert_eq!(remedies(&view, PATIENCE), [], "it may still be alive");
+        view.gone.insert(InstanceId::from("ins-0"));
+        assert_eq!(remedies(&view, PATIENCE), [Remedy::Detach("eni-a".into())]);
+    }
+}
