@@ -93,8 +93,11 @@ impl NodeService {
         if let Err(error) = self.commit(fences).await {
             // Only what is durable may be offered. Should the fence have become durable after all, the
             // next owner's commit lifts it.
-            let mut state = self.state.lock();
-            chosen.iter().for_each(|entry| state.pool.take_back(*entry));
+            {
+                let mut state = self.state.lock();
+                chosen.iter().for_each(|entry| state.pool.take_back(*entry));
+            }
+            self.serve();
             return Err(error);
         }
         Ok(chosen)
