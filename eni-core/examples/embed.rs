@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use eni_core::{
     cluster::{Cluster, Scope, WatchEvent},
-    controller::{PoolConfig, PoolController},
+    controller::{Backends, PoolConfig, PoolController},
     env::SystemEnvironment,
+    leadership::Unrivalled,
     model::{Limits, Node},
     sim::{MemoryCloud, MemoryCluster},
 };
@@ -32,7 +33,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let tags = BTreeMap::from([("cluster".to_owned(), "demo".to_owned())]);
     let config = PoolConfig::new(vec!["subnet-a".into()], tags);
-    let controller = PoolController::new(cloud, cluster.clone(), SystemEnvironment::shared(), config);
+    let backends = Backends {
+        cloud,
+        cluster: cluster.clone(),
+        environment: SystemEnvironment::shared(),
+        leadership: Arc::new(Unrivalled),
+    };
+    let controller = PoolController::new(backends, config);
     let running = tokio::spawn(controller.run());
 
     // The node needs five warm addresses: an ENI is created, attached and published with them.

@@ -11,6 +11,7 @@
 //! | keep the objects elsewhere than in Kubernetes | [`cluster::Cluster`] |
 //! | wire pods another way | [`network::NodeNetwork`] |
 //! | give out addresses on a node | [`agent::NodeService`], [`allocator::PoolAllocator`] |
+//! | take back what no DEL released | [`gc::NodeCollector`] |
 //! | grow and shrink the nodes' pools | [`controller::PoolController`] |
 //! | test without any of them | the `sim` feature: `sim::MemoryCloud` and its siblings |
 #![deny(missing_docs)]

@@ -91,8 +91,8 @@ pub struct Survey {
 pub enum Leftover {
     /// Rules and routes of an address that no pod interface has.
     Address(IpAddr),
-    /// The routing table of an ENI that is not on the node, with the rules that lead to it. Tables of an
-    /// earlier numbering are found by these, too.
+    /// The routing table of an ENI that is not on the node, with the rules that lead to it, unless a pod
+    /// interface still leaves by it: a table that ends nowhere is better for it than another ENI's.
     Table(u32),
 }
 

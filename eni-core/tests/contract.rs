@@ -165,6 +165,16 @@ impl NetworkHarness for InMemory<Arc<MemoryNetwork>> {
     fn addresses(&self) -> [IpAddr; 2] {
         [[10, 0, 0, 7].into(), [10, 0, 0, 8].into()]
     }
+
+    async fn flush(&self, address: IpAddr) -> bool {
+        self.0.break_rules(address);
+        true
+    }
+
+    async fn detach(&self) -> bool {
+        self.0.detach(MAC);
+        true
+    }
 }
 
 mod memory_network {

@@ -22,6 +22,7 @@ fn view() -> NodeView {
         node_uid: "uid-1".into(),
         zone: "zone-1".into(),
         warm: None,
+        limits: None,
     };
     NodeView {
         config: Some(NodeConfig {

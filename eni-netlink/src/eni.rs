@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use parking_lot::Mutex;
 use rtnetlink::packet_route::link::InfoKind;
 
+use crate::earlier;
 use crate::error::all_of;
 use crate::identity::{FROM_POD, PROTOCOL, TABLE_BASE, table_of};
 use crate::kernel::{Address, FAMILIES, Kind, Link, LinkChange, MAIN, Route, RouteFilter, Rule, Side, host};
@@ -21,6 +22,13 @@ const BY_KERNEL: u8 = 2;
 /// address; this helps where that is not known either.
 #[derive(Debug, Default)]
 pub(crate) struct Tables(Mutex<BTreeMap<Mac, u32>>);
+
+impl Tables {
+    /// The ENIs in service.
+    pub(crate) fn macs(&self) -> Vec<Mac> {
+        self.0.lock().keys().copied().collect()
+    }
+}
 
 /// Puts an ENI into service.
 pub(crate) fn ensure(netlink: &mut Netlink, tables: &Tables, eni: &EniSetup) -> NetworkResult<EniLink> {
@@ -35,6 +43,7 @@ pub(crate) fn ensure(netlink: &mut Netlink, tables: &Tables, eni: &EniSetup) -> 
     };
     let table = table_of(link.index);
     set_up(netlink, eni, link, table)?;
+    supersede(netlink, eni.primary)?;
     if let Some(earlier) = earlier.filter(|earlier| *earlier != table) {
         tracing::info!(mac = %eni.mac, earlier, table, "the ENI has another index; its rules follow");
         repoint(netlink, eni, &links, earlier, table)?;
@@ -130,6 +139,17 @@ fn set_up(netlink: &mut Netlink, eni: &EniSetup, link: &Link, table: u32) -> Net
         family,
         Route::default_via(table, eni.gateway, link.index),
     )
+}
+
+/// Deletes the rules by which an earlier plugin led the ENI's own address.
+fn supersede(netlink: &mut Netlink, primary: IpAddr) -> NetworkResult<()> {
+    for (rule, protocol) in Rule::read_every(netlink, Family::of(primary))? {
+        if rule.address == primary && earlier::is_superseded(&rule, protocol) {
+            tracing::info!(%rule, protocol, "a rule of an earlier plugin gives way");
+            all_gone(netlink, &[rule.delete_of(protocol)])?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts the default route in place, over one of ours that differs, never over somebody else's.
@@ -230,7 +250,7 @@ fn remove_own_addresses(netlink: &mut Netlink, link: &Link, table: u32) -> Netwo
                     .iter()
                     .any(|rule| rule.table == table && leads_to_eni(rule) && rule.address == ip)
         };
-        let addresses = Address::read_all(netlink, family, link.index)?;
+        let addresses = Address::read_all(netlink, family, Some(link.index))?;
         let requests: Vec<_> = addresses.iter().filter(own).map(Address::delete).collect();
         all_gone(netlink, &requests)?;
     }
@@ -238,7 +258,7 @@ fn remove_own_addresses(netlink: &mut Netlink, link: &Link, table: u32) -> Netwo
 }
 
 /// Removes what is ours of a table: the rules to it, then its routes.
-fn clear(netlink: &mut Netlink, table: u32) -> NetworkResult<()> {
+pub(crate) fn clear(netlink: &mut Netlink, table: u32) -> NetworkResult<()> {
     for family in FAMILIES {
         let rules = Rule::read_all(netlink, family)?;
         let rules = rules.iter().filter(|rule| rule.table == table).map(Rule::delete);

@@ -23,6 +23,12 @@ pub const DEAD_GROUP: u32 = 0xE2;
 /// TKE's VPC-CNI since v3.8.0; the earlier 2000 met table 2004 of Cilium's proxy.
 pub const TABLE_BASE: u32 = 4000;
 
+/// The same before v3.8.0 of TKE's VPC-CNI, which numbered tables from 2000.
+///
+/// Such tables and rules of its making bear no mark of ours and are its own (the exception:
+/// [`crate::earlier`]); with our mark they are ours.
+pub(crate) const EARLIER_TABLE_BASE: u32 = 2000;
+
 /// The priority of rules that lead to a pod. TKE's VPC-CNI.
 pub const TO_POD: u32 = 512;
 
@@ -39,6 +45,14 @@ const ALIAS_MARK: &str = "eni";
 /// The routing table of the ENI with this interface index.
 pub fn table_of(index: u32) -> u32 {
     TABLE_BASE + index
+}
+
+/// The interface index of the ENI that a table was made for; `None` if the table is no ENI's.
+pub(crate) fn index_of(table: u32) -> Option<u32> {
+    [TABLE_BASE, EARLIER_TABLE_BASE]
+        .into_iter()
+        .find(|base| table > *base)
+        .map(|base| table - base)
 }
 
 /// The name of the node's end of a pod interface: `eni` and 11 hexadecimal digits of the SHA-1 of
@@ -148,6 +162,15 @@ mod tests {
             "uplink to rack 7",
         ] {
             assert_eq!(alias_owner(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_table_tells_its_enis_index() {
+        assert_eq!(index_of(table_of(7)), Some(7));
+        assert_eq!(index_of(2007), Some(7));
+        for other in [0, 253, 254, 255, 1000, 2000] {
+            assert_eq!(index_of(other), None, "{other}");
         }
     }
 

@@ -19,10 +19,14 @@
 //! ```
 //!
 //! Routes, rules and neighbours of ours carry the protocol number [`PROTOCOL`] (`ip rule show proto
-//! 225`); nothing else is ever changed.
+//! 225`); nothing else is ever changed, but
+//! rules of TKE's VPC-CNI before v3.8.0 that lead an address of ours by another table (priority 1536, tables
+//! 2001 to 4000).
 
 #![deny(missing_docs)]
 
+mod audit;
+mod earlier;
 mod eni;
 mod error;
 mod identity;
@@ -33,6 +37,7 @@ mod network;
 mod node;
 mod pod;
 mod reaper;
+mod settings;
 pub mod socket;
 mod sysctl;
 #[cfg(feature = "test-support")]
@@ -43,3 +48,4 @@ pub use self::identity::{
 };
 pub use self::network::NetlinkNetwork;
 pub use self::pod::{V4_ROUTER, V6_ROUTER};
+pub use self::settings::Reset;

@@ -41,7 +41,7 @@ pub(crate) fn list(netlink: &mut Netlink) -> NetworkResult<Vec<String>> {
             });
         }
         for link in &pods {
-            for neighbour in Neighbour::read_all(netlink, family, link.index)? {
+            for neighbour in Neighbour::read_all(netlink, family, Some(link.index))? {
                 lines.push(format!("{neighbour} ({})", link.name));
             }
         }

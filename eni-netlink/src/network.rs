@@ -10,12 +10,11 @@ use eni_core::network::{
 };
 
 use crate::eni::{self, Tables};
-use crate::kernel::{Link, LinkChange};
 use crate::namespace::Namespace;
 use crate::node::Node;
 use crate::reaper::Reaper;
-use crate::sysctl::{self, Forwarding};
-use crate::{list, pod};
+use crate::settings::{self, Reset};
+use crate::{audit, list, pod};
 
 /// A node's network in the Linux kernel.
 ///
@@ -87,50 +86,48 @@ impl NetlinkNetwork {
         }
     }
 
-    /// [`NodeNetwork::maintain`], blocking.
+    /// [`NodeNetwork::maintain`], blocking. Each setting that somebody had changed is logged, with what it
+    /// was and why it matters; where all is well nothing is.
     ///
     /// # Errors
     ///
     /// As [`NetlinkNetwork::ensure_forwarding`].
     pub fn maintain(&self) -> NetworkResult<()> {
-        match self.forwarding {
-            Some((primary, families)) => self.ensure_forwarding(primary, families),
-            None => {
-                self.node.wake_reaper();
-                Ok(())
-            }
+        let Some((primary, families)) = self.forwarding else {
+            self.node.wake_reaper();
+            return Ok(());
+        };
+        for reset in self.ensure_forwarding(primary, families)? {
+            tracing::warn!(
+                setting = reset.setting,
+                was = reset.was,
+                now = reset.now,
+                why = reset.why,
+                "a setting of the node was put right"
+            );
         }
+        Ok(())
     }
 
     /// Makes the node forward its pods' packets, and accept answers that come back by another device
-    /// than the one the question left by (`ip_forward` 1; `rp_filter` 0 for all, default and `primary`).
-    /// To be repeated: init scripts and other agents put it back. It also has the devices deleted that
-    /// plugins took out of service.
+    /// than the one the question left by (`ip_forward` 1; `rp_filter` 0 for all, default, `primary` and the
+    /// ENIs in service); what it had to change. To be repeated: init scripts and other agents put it
+    /// back. It also has the devices deleted that plugins took out of service.
     ///
     /// # Errors
     ///
     /// [`NetworkError::NoDevice`] when there is no device with the MAC `primary`.
-    pub fn ensure_forwarding(&self, primary: Mac, families: Families) -> NetworkResult<()> {
+    pub fn ensure_forwarding(&self, primary: Mac, families: Families) -> NetworkResult<Vec<Reset>> {
         self.node.wake_reaper();
-        let device = self.node.with_socket(|netlink| {
-            let links = Link::read_all(netlink)?;
-            let device = eni::device(&links, primary).ok_or(NetworkError::NoDevice { mac: primary })?;
-            if device.rp_filter != Some(0) {
-                let change = LinkChange {
-                    rp_filter: Some(0),
-                    ..LinkChange::default()
-                };
-                netlink.request(Link::change(device.index, &change))?;
-            }
-            Ok(device.name.clone())
-        })?;
-        self.node.namespace().run_in(|| match families {
-            Families::V4 => sysctl::forward(Forwarding::V4),
-            Families::V6 | Families::Dual => {
-                sysctl::keep_advertised_routes(&device)?;
-                sysctl::forward(Forwarding::Both)
-            }
-        })?
+        let (device, mut resets) = self
+            .node
+            .with_socket(|netlink| settings::unfilter(netlink, primary, &self.tables.macs()))?;
+        resets.extend(
+            self.node
+                .namespace()
+                .run_in(|| settings::forward(&device, families))??,
+        );
+        Ok(resets)
     }
 
     /// [`NodeNetwork::ensure_eni`], blocking.
@@ -181,6 +178,37 @@ impl NetlinkNetwork {
     /// [`NetworkError::Kernel`] when the kernel cannot be read.
     pub fn verify(&self, wiring: &PodWiring) -> NetworkResult<Vec<Discrepancy>> {
         pod::verify(&self.node, wiring)
+    }
+
+    /// [`NodeNetwork::survey`], blocking: one reading of the kernel, however many pods there are.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError::Kernel`] when the kernel cannot be read.
+    pub fn survey(&self) -> NetworkResult<Survey> {
+        self.node.with_socket(audit::survey)
+    }
+
+    /// [`NodeNetwork::repair`], blocking: one reading of the kernel, and nothing more where nothing is
+    /// missing. What is in the way and not ours is left there and named each time, except for rules of TKE's
+    /// VPC-CNI before v3.8.0, which lead an address of the pod by another table: they give way.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError::Kernel`] when the kernel cannot be read, or with everything that it refused; the
+    /// rest has been done.
+    pub fn repair(&self, pods: &[PodRoutes]) -> NetworkResult<Vec<Discrepancy>> {
+        self.node.with_socket(|netlink| audit::repair(netlink, pods))
+    }
+
+    /// [`NodeNetwork::clear`], blocking. A table stays as long as a living pod's rules lead to it: its last
+    /// resort keeps the pod from leaving by another ENI.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError::Kernel`] with what could not be removed.
+    pub fn clear(&self, leftover: Leftover) -> NetworkResult<()> {
+        self.node.with_socket(|netlink| audit::clear(netlink, leftover))
     }
 
     /// [`NodeNetwork::list`], blocking.
@@ -239,25 +267,19 @@ impl NodeNetwork for NetlinkNetwork {
     }
 
     async fn survey(&self) -> NetworkResult<Survey> {
-        Err(later("survey"))
+        self.blocking(Self::survey).await
     }
 
-    async fn repair(&self, _pods: &[PodRoutes]) -> NetworkResult<Vec<Discrepancy>> {
-        Err(later("repair"))
+    async fn repair(&self, pods: &[PodRoutes]) -> NetworkResult<Vec<Discrepancy>> {
+        let pods = pods.to_vec();
+        self.blocking(move |network| network.repair(&pods)).await
     }
 
-    async fn clear(&self, _leftover: Leftover) -> NetworkResult<()> {
-        Err(later("clear"))
+    async fn clear(&self, leftover: Leftover) -> NetworkResult<()> {
+        self.blocking(move |network| network.clear(leftover)).await
     }
 
     async fn list(&self) -> NetworkResult<Vec<String>> {
         self.blocking(Self::list).await
-    }
-}
-
-fn later(operation: &str) -> NetworkError {
-    NetworkError::Kernel {
-        operation: operation.into(),
-        message: "this backend cannot do it yet".into(),
     }
 }

@@ -40,6 +40,35 @@ impl<K: Eq + Hash + Clone> KeyedLocks<K> {
         guard.held = Some(lock.lock_owned().await);
         guard
     }
+
+    /// The lock of a key, if nobody holds it or waits for it.
+    pub(super) fn try_lock(&self, key: K) -> Option<KeyedGuard<K>> {
+        let mut locks = self.locks.lock();
+        if locks.contains_key(&key) {
+            return None;
+        }
+        let lock: Arc<tokio::sync::Mutex<()>> = Arc::default();
+        let held = Arc::clone(&lock).try_lock_owned().ok();
+        locks.insert(key.clone(), lock);
+        drop(locks);
+        Some(KeyedGuard {
+            locks: self.locks.clone(),
+            key,
+            held,
+        })
+    }
+
+    /// Whether somebody holds the lock of a key or waits for it.
+    pub(super) fn is_busy(&self, key: &K) -> bool {
+        self.locks.lock().contains_key(key)
+    }
+}
+
+impl<K: Eq + Hash + Clone> KeyedGuard<K> {
+    /// Whose lock it is.
+    pub(super) fn key(&self) -> &K {
+        &self.key
+    }
 }
 
 impl<K: Eq + Hash + Clone> Drop for KeyedGuard<K> {
@@ -63,6 +92,8 @@ mod tests {
     async fn keys_exclude_themselves_alone_and_leave_nothing_behind() {
         let locks = KeyedLocks::new();
         let first = locks.lock(1).await;
+        assert!(locks.try_lock(1).is_none() && locks.is_busy(&1));
+        drop(locks.try_lock(3).expect("a free lock"));
         let _other = locks.lock(2).await;
         let mut second = Box::pin(locks.lock(1));
         assert!(futures::poll!(&mut second).is_pending());

@@ -1,13 +1,25 @@
 //! The node's side: the service behind ADD and DEL, and its dialogue with ipamd.
 
+mod add;
+mod del;
 mod dialogue;
+mod error;
 mod keyed;
+mod pods;
 mod queue;
+mod reclaim;
+mod recover;
+mod restore;
 mod service;
+mod status;
 mod supply;
 
 pub use dialogue::{Dialogue, DialogueConfig, Release};
+pub use error::{AddError, DelError, ReclaimError};
+pub use pods::NodePods;
+pub use recover::{CachedResult, Witnesses};
 pub use service::{NodeService, WiringGuard};
+pub use status::{Counters, NotReady};
 
 use std::{net::IpAddr, time::Duration};
 
@@ -15,8 +27,7 @@ use ipnet::IpNet;
 use tokio::time::Instant;
 
 use crate::{
-    allocator::{AddressRequest, Shortage},
-    journal::JournalError,
+    allocator::AddressRequest,
     model::{Allocation, Families, Mac, SandboxKey},
     network::EniLink,
 };
@@ -75,54 +86,4 @@ pub struct Grant {
     pub cidr: IpNet,
     /// The subnet's router.
     pub gateway: IpAddr,
-}
-
-/// Why an ADD got no address.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AddError {
-    /// The deadline passed while it waited. The runtime may try again.
-    #[error("no address within the deadline, {ahead} sandboxes were ahead in the queue: {shortage}")]
-    Timeout {
-        /// Why there was none.
-        shortage: Shortage,
-        /// Waiters ahead of this one when it gave up.
-        ahead: usize,
-    },
-    /// A DEL for the same interface came after it.
-    #[error("a DEL for {key} arrived while this ADD was under way; the sandbox is being removed")]
-    Cancelled {
-        /// The interface.
-        key: SandboxKey,
-    },
-    /// Another call for the same interface took longer than this one's deadline.
-    #[error("another call for {key} is still under way; this ADD is to be repeated")]
-    Busy {
-        /// The interface.
-        key: SandboxKey,
-    },
-    /// The interface has an address of an ENI that has left the node.
-    #[error("the ENI that carries the address of {key} is no longer on this node; delete the pod")]
-    OutOfService {
-        /// The interface.
-        key: SandboxKey,
-    },
-    /// The allocation could not be made durable, so it was not made.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
-/// Why a DEL could not end.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DelError {
-    /// An ADD for the same interface is still wiring. The runtime will try again.
-    #[error("an ADD for {key} is still wiring the pod; this DEL is to be repeated")]
-    Busy {
-        /// The interface.
-        key: SandboxKey,
-    },
-    /// The release could not be made durable, so it was not made.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
 }

@@ -8,7 +8,7 @@ use super::NodeService;
 use crate::{
     allocator::{Accepted, PoolCounts},
     journal::{Change, Hold, JournalError},
-    model::{EniId, NodePool, PoolAddress},
+    model::{EniId, Mac, NodePool, PoolAddress},
     network::EniLink,
 };
 
@@ -25,6 +25,18 @@ impl NodeService {
         self.state.lock().published.clone()
     }
 
+    /// Whether at least one ENI is in service.
+    pub fn in_service(&self) -> bool {
+        !self.state.lock().enis.is_empty()
+    }
+
+    /// The device of an ENI in service.
+    pub fn link(&self, mac: Mac) -> Option<EniLink> {
+        let state = self.state.lock();
+        let found = state.enis.values().find(|(eni, _)| eni.mac == mac);
+        found.map(|(_, link)| *link)
+    }
+
     /// Takes over the pool that ipamd published. Addresses are given out from those of its ENIs that
     /// have a device in `links`. Waiters are served at once.
     pub async fn accept(
@@ -32,8 +44,10 @@ impl NodeService {
         pool: NodePool,
         links: &BTreeMap<EniId, EniLink>,
     ) -> Result<Accepted, JournalError> {
-        if self.published() != pool {
-            self.journal.commit(vec![Change::Pool(pool.clone())]).await?;
+        // A journal that was lost stays empty until it has the owners, too: one with a pool and without
+        // them would be believed after a restart.
+        if self.published() != pool && !self.recovering() {
+            self.commit(vec![Change::Pool(pool.clone())]).await?;
         }
         let accepted = {
             let mut state = self.state.lock();
@@ -50,8 +64,7 @@ impl NodeService {
             accepted
         };
         if !accepted.forgotten.is_empty() {
-            self.journal
-                .commit(accepted.forgotten.iter().copied().map(Change::Unhold).collect())
+            self.commit(accepted.forgotten.iter().copied().map(Change::Unhold).collect())
                 .await?;
         }
         for (key, ip) in &accepted.lost {
@@ -65,6 +78,9 @@ impl NodeService {
     pub async fn withdraw(&self, count: usize) -> Result<Vec<PoolAddress>, JournalError> {
         let chosen = {
             let mut state = self.state.lock();
+            if state.recovering {
+                return Ok(Vec::new());
+            }
             state.pool.expire(Instant::now());
             let chosen = state.pool.surplus(count);
             chosen.iter().for_each(|entry| state.pool.withdraw(*entry));
@@ -74,7 +90,7 @@ impl NodeService {
             .iter()
             .map(|entry| Change::Hold(*entry, Hold::Withdrawn))
             .collect();
-        if let Err(error) = self.journal.commit(fences).await {
+        if let Err(error) = self.commit(fences).await {
             // Only what is durable may be offered. Should the fence have become durable after all, the
             // next owner's commit lifts it.
             let mut state = self.state.lock();
@@ -82,6 +98,23 @@ impl NodeService {
             return Err(error);
         }
         Ok(chosen)
+    }
+
+    /// Takes withdrawn addresses back, which ipamd has agreed not to take any more, and serves waiters.
+    ///
+    /// They are taken back also when the journal fails: the next owner's commit lifts the fence, and
+    /// without one it is published again after a restart.
+    pub async fn take_back(&self, entries: &[PoolAddress]) -> Result<(), JournalError> {
+        let committed = self
+            .commit(entries.iter().copied().map(Change::Unhold).collect())
+            .await;
+        {
+            let mut state = self.state.lock();
+            entries.iter().for_each(|entry| state.pool.take_back(*entry));
+            state.tally.taken_back += entries.len() as u64;
+        }
+        self.serve();
+        committed
     }
 
     /// The addresses that are offered back and not yet taken.

@@ -1,14 +1,16 @@
 //! Which address a sandbox gets: pure bookkeeping in memory, no I/O.
 
 mod pool;
+mod rest;
 mod slot;
 
 use tokio::time::Instant;
 
-pub use pool::{Accepted, MINIMUM_COOLING, PoolAllocator};
+pub use pool::{Accepted, PoolAllocator};
+pub use rest::MINIMUM_COOLING;
 pub use slot::PoolCounts;
 
-use crate::model::{Allocation, Families, Origin, PodKey, SandboxKey, Uid};
+use crate::model::{Allocation, EniId, Families, Origin, PodKey, SandboxKey, Uid};
 
 /// What a sandbox's interface asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +31,18 @@ pub struct AddressRequest {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Shortage {
+    /// What the node's lost journal knew was not gathered yet, so nothing can be given out.
+    #[error("the node's journal is empty and its owners are still being looked for")]
+    Recovering,
     /// No ENI is in service.
     #[error("no ENI is in service on this node")]
     NoEni,
+    /// The interface owns an address, whose ENI is not in service.
+    #[error("ENI {eni}, which carries its address, is not in service on this node")]
+    OutOfService {
+        /// The ENI.
+        eni: EniId,
+    },
     /// Every address is owned or held back.
     #[error("all {owned} addresses of this node are in use ({cooling} cooling down, {withdrawn} withdrawn)")]
     NoAddress {

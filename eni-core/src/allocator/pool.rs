@@ -1,7 +1,7 @@
 //! The node pool: which of a node's addresses is free, owned, resting, offered back or lost.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
-use std::{cmp::Reverse, net::IpAddr, time::Duration};
+use std::{cmp::Reverse, net::IpAddr};
 
 use tokio::time::Instant;
 
@@ -9,15 +9,14 @@ use super::{
     AddressRequest, Allocator, Shortage,
     slot::{EniPool, PoolCounts, Slot, State},
 };
-use crate::model::{Allocation, EniId, Family, Generation, NodePool, PodAddresses, PoolAddress, SandboxKey};
-
-/// At the node's limit a waiter gets a cooling address, but not one younger than this.
-pub const MINIMUM_COOLING: Duration = Duration::from_secs(5);
+use crate::model::{
+    Allocation, EniId, Family, Generation, NodePool, Origin, PodAddresses, PoolAddress, SandboxKey,
+};
 
 /// What became of the addresses when a new pool was accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// Withdrawn addresses that ipamd has taken; their fences can be forgotten.
+    /// Addresses that left the pool without an owner: their fences and rests can be forgotten.
     pub forgotten: Vec<PoolAddress>,
     /// Owned addresses that vanished.
     pub lost: Vec<(SandboxKey, IpAddr)>,
@@ -29,14 +28,14 @@ pub struct Accepted {
 /// that ENIs empty and can be returned. Within an ENI the address that rested longest goes first.
 #[derive(Debug, Default)]
 pub struct PoolAllocator {
-    enis: BTreeMap<EniId, EniPool>,
-    slots: HashMap<IpAddr, Slot>,
-    owned: HashMap<SandboxKey, Allocation>,
-    cooling: BTreeSet<(Instant, IpAddr)>,
+    pub(super) enis: BTreeMap<EniId, EniPool>,
+    pub(super) slots: HashMap<IpAddr, Slot>,
+    owned: BTreeMap<SandboxKey, Allocation>,
+    pub(super) cooling: BTreeSet<(Instant, IpAddr)>,
     withdrawn: BTreeSet<PoolAddress>,
     lost: usize,
     free: usize,
-    capacity: usize,
+    pub(super) capacity: usize,
 }
 
 impl PoolAllocator {
@@ -53,7 +52,7 @@ impl PoolAllocator {
         }
     }
 
-    /// Every owner with what it owns.
+    /// Every owner with what it owns, in order.
     pub fn owners(&self) -> impl Iterator<Item = (&SandboxKey, &Allocation)> {
         self.owned.iter()
     }
@@ -112,10 +111,11 @@ impl PoolAllocator {
             .for_each(|(id, eni)| eni.in_service = in_service(id));
     }
 
-    /// Restores an owner from the journal; an address that the pool does not have is lost.
-    pub fn restore_owner(&mut self, key: SandboxKey, allocation: Allocation) {
+    /// Restores an owner; an address that the pool does not have is lost.
+    pub fn restore_owner(&mut self, key: SandboxKey, mut allocation: Allocation) {
         for ip in allocation.addresses.iter() {
-            if self.slots.contains_key(&ip) {
+            if let Some(slot) = self.slots.get(&ip) {
+                allocation.eni = slot.eni.clone();
                 self.leave(ip);
                 self.enter(ip, State::Allocated(key.clone()));
             } else {
@@ -171,29 +171,27 @@ impl PoolAllocator {
         }
     }
 
-    /// Frees what has rested long enough.
-    pub fn expire(&mut self, now: Instant) {
-        while let Some(&(until, ip)) = self.cooling.first() {
-            if until > now {
-                break;
-            }
-            self.leave(ip);
-            self.enter(ip, State::Free);
-        }
-    }
-
-    /// When the next address will have rested long enough for somebody who waits.
-    pub fn next_expiry(&self) -> Option<Instant> {
-        let (until, ip) = self.cooling.first()?;
-        match self.slots[ip].state {
-            State::Cooling { since, .. } if self.at_limit() => Some((since + MINIMUM_COOLING).min(*until)),
-            _ => Some(*until),
-        }
-    }
-
     /// The pool's entry of an address.
     pub fn entry(&self, ip: IpAddr) -> Option<PoolAddress> {
         self.slots.get(&ip).map(|slot| slot.entry)
+    }
+
+    /// The pool's entries of what a key owns; without those that vanished.
+    pub fn entries(&self, key: &SandboxKey) -> Vec<PoolAddress> {
+        let addresses = self.owned.get(key).map(|owned| owned.addresses);
+        let slots = addresses.into_iter().flat_map(PodAddresses::iter);
+        let slots = slots.filter_map(|ip| self.slots.get(&ip));
+        slots
+            .filter(|slot| matches!(slot.state, State::Allocated(_)))
+            .map(|slot| slot.entry)
+            .collect()
+    }
+
+    /// Whether an address is owned, also one that vanished.
+    pub fn is_owned(&self, ip: IpAddr) -> bool {
+        self.slots
+            .get(&ip)
+            .is_some_and(|slot| slot.state.owner().is_some())
     }
 
     /// Takes back an allocation that nobody learned of.
@@ -204,22 +202,6 @@ impl PoolAllocator {
             .iter()
             .flat_map(|allocation| allocation.addresses.iter())
         {
-            self.leave(ip);
-            self.enter(ip, State::Free);
-        }
-    }
-
-    fn at_limit(&self) -> bool {
-        self.slots.len() >= self.capacity
-    }
-
-    /// Frees the oldest resting address ahead of time, if the node cannot get another one.
-    fn hasten(&mut self, now: Instant) {
-        if !self.at_limit() {
-            return;
-        }
-        let rested = |ip: &IpAddr| matches!(self.slots[ip].state, State::Cooling { since, .. } if since + MINIMUM_COOLING <= now);
-        if let Some(&(_, ip)) = self.cooling.first().filter(|(_, ip)| rested(ip)) {
             self.leave(ip);
             self.enter(ip, State::Free);
         }
@@ -254,6 +236,9 @@ impl PoolAllocator {
     /// Leaves an attached address with its owner, in the stay that ipamd published.
     fn relabel(&mut self, entry: PoolAddress, eni: &EniId, owner: SandboxKey) {
         self.leave(entry.ip);
+        if let Some(allocation) = self.owned.get_mut(&owner) {
+            allocation.eni = eni.clone();
+        }
         self.slots.insert(
             entry.ip,
             Slot {
@@ -274,15 +259,14 @@ impl PoolAllocator {
                 accepted.lost.push((key, entry.ip));
                 return;
             }
-            State::Withdrawn => accepted.forgotten.push(entry),
-            State::Free | State::Cooling { .. } => {}
+            State::Withdrawn | State::Free | State::Cooling { .. } => accepted.forgotten.push(entry),
         }
         self.leave(entry.ip);
         self.slots.remove(&entry.ip);
     }
 
     /// Takes an address out of the index of its state.
-    fn leave(&mut self, ip: IpAddr) {
+    pub(super) fn leave(&mut self, ip: IpAddr) {
         let slot = &self.slots[&ip];
         match &slot.state {
             State::Free => {
@@ -307,7 +291,7 @@ impl PoolAllocator {
     }
 
     /// Puts an address into a state and its index.
-    fn enter(&mut self, ip: IpAddr, state: State) {
+    pub(super) fn enter(&mut self, ip: IpAddr, state: State) {
         let slot = self
             .slots
             .get_mut(&ip)
@@ -339,12 +323,17 @@ impl PoolAllocator {
 
 impl Allocator for PoolAllocator {
     fn allocate(&mut self, request: &AddressRequest, now: Instant) -> Result<Allocation, Shortage> {
-        if let Some(allocation) = self.owned.get(&request.key) {
+        if let Some(allocation) = self.owned.get_mut(&request.key) {
+            let boot = |origin: &Option<Origin>| origin.as_ref().map(|origin| origin.boot.clone());
+            // Some runtimes start a sandbox again under its old id after a reboot.
+            if request.origin.is_some() && boot(&allocation.origin) != boot(&request.origin) {
+                allocation.origin.clone_from(&request.origin);
+            }
             return Ok(allocation.clone());
         }
         self.expire(now);
         if !self.enis.values().any(|eni| eni.serves(request.families)) {
-            self.hasten(now);
+            self.hasten(request.families, now);
         }
         let fullest = self
             .enis
@@ -355,7 +344,7 @@ impl Allocator for PoolAllocator {
             return Err(self.shortage());
         };
         let id = id.clone();
-        let mut addresses = PodAddresses { v4: None, v6: None };
+        let mut addresses = PodAddresses::default();
         for family in request.families.each() {
             let eni = self.enis.get_mut(&id).expect("the chosen ENI is in the pool");
             let ip = *eni

@@ -84,10 +84,13 @@ impl EniPool {
     }
 
     pub(super) fn serves(&self, families: Families) -> bool {
-        self.in_service
-            && families.each().iter().all(|family| match family {
-                Family::V4 => !self.free_v4.is_empty(),
-                Family::V6 => !self.free_v6.is_empty(),
-            })
+        self.in_service && families.each().iter().all(|family| self.has_free(*family))
+    }
+
+    pub(super) fn has_free(&self, family: Family) -> bool {
+        match family {
+            Family::V4 => !self.free_v4.is_empty(),
+            Family::V6 => !self.free_v6.is_empty(),
+        }
     }
 }

@@ -31,6 +31,9 @@ pub enum CloudErrorKind {
     Invalid,
     /// No answer, or one that says nothing: the outcome is unknown; re-read.
     Unavailable,
+    /// Nothing was sent, because no answer could have come before the caller's deadline: try again with
+    /// more time.
+    NotStarted,
 }
 
 impl CloudErrorKind {
@@ -45,6 +48,9 @@ impl CloudErrorKind {
             Self::Denied => "grant the permission for this action",
             Self::Invalid => "the request is wrong; this is a defect or a bad setting",
             Self::Unavailable => "the outcome is unknown; the state is read again",
+            Self::NotStarted => {
+                "nothing was sent, and it is tried again; if it lasts, look at the rates and at how long the cloud takes"
+            }
         }
     }
 }

@@ -8,8 +8,8 @@ use futures::{StreamExt, future::join_all, stream::BoxStream};
 use crate::{
     cluster::{Cluster, ClusterError, Object, Scope, Version, Versioned, WatchEvent, modify},
     model::{
-        AgentReport, EniRecord, Generation, Intent, NodeConfig, NodePool, NodeSpec, PoolAddress, PoolEni,
-        WarmRange,
+        AgentReport, EniRecord, Generation, Intent, Limits, NodeConfig, NodePool, NodeSpec, PoolAddress,
+        PoolEni, WarmRange,
     },
 };
 
@@ -49,6 +49,10 @@ fn config(name: &str) -> NodeConfig {
             node_uid: "uid-1".into(),
             zone: "zone-1".into(),
             warm: WarmRange::new(2, 4),
+            limits: Some(Limits {
+                enis: 4,
+                addresses_per_eni: 10,
+            }),
         },
         pool: NodePool {
             enis: vec![PoolEni {

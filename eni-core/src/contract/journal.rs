@@ -55,6 +55,7 @@ fn full_allocation() -> Allocation {
                 device: 4,
                 inode: 4_026_532_000,
             }),
+            started: Some(std::time::Duration::from_nanos(77_500_000_001)),
         }),
     }
 }

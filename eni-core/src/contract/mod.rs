@@ -17,6 +17,7 @@ pub mod cloud;
 pub mod cluster;
 pub mod journal;
 pub mod network;
+pub mod sandboxes;
 
 use std::io::Write;
 
@@ -126,6 +127,37 @@ macro_rules! network_contract {
             unwiring_touches_no_other_pod,
             a_late_unwiring_spares_the_new_owner,
             a_missing_pod_does_not_verify,
+            a_survey_lists_wired_pods_with_their_addresses,
+            what_serves_a_pod_or_an_eni_is_not_left_over,
+            a_dead_sandbox_leaves_its_address_over,
+            an_eni_that_went_leaves_its_table_over,
+            a_table_that_a_pod_leaves_by_is_not_left_over,
+            repair_puts_back_what_others_flushed,
+            repair_leads_by_the_table_that_it_is_given,
+            repair_leaves_alone_what_is_well,
+            repair_leaves_alone_what_has_no_device,
+            clearing_leaves_nothing_and_succeeds_again,
+            clearing_spares_an_address_in_use,
+            clearing_spares_a_table_in_use,
+        ] }
+    };
+}
+
+/// One `#[tokio::test]` for each case of [`contract::sandboxes`](crate::contract::sandboxes).
+///
+/// The argument is called for each of them and gives a future of a
+/// [`SandboxesHarness`](crate::contract::sandboxes::SandboxesHarness).
+#[macro_export]
+macro_rules! sandboxes_contract {
+    ($build:expr) => {
+        $crate::contract_cases! { sandboxes, $build, [
+            no_sandboxes_are_an_empty_list,
+            every_running_sandbox_is_ready,
+            a_sandbox_that_does_not_run_is_not_ready,
+            a_sandbox_that_is_gone_is_not_ready,
+            each_sandbox_is_listed_once,
+            a_listing_sees_what_happened_before_it,
+            what_cannot_be_read_is_an_error_and_never_a_part,
         ] }
     };
 }
@@ -154,28 +186,46 @@ fn skip(case: &str, reason: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    /// The macro of each suite with its files.
+    const SUITES: [(&str, &[&str]); 5] = [
+        (
+            "cloud",
+            &[
+                include_str!("cloud/addresses.rs"),
+                include_str!("cloud/attaching.rs"),
+                include_str!("cloud/enis.rs"),
+                include_str!("cloud/places.rs"),
+            ],
+        ),
+        ("cluster", &[include_str!("cluster.rs")]),
+        ("journal", &[include_str!("journal.rs")]),
+        ("network", &[include_str!("network.rs")]),
+        ("sandboxes", &[include_str!("sandboxes.rs")]),
+    ];
+
     #[test]
-    fn every_case_is_in_its_suites_list() {
+    fn every_case_is_in_its_suites_list_and_every_suite_is_looked_at() {
         let lists = include_str!("mod.rs");
-        let suites = [
-            include_str!("cloud.rs"),
-            include_str!("cluster.rs"),
-            include_str!("journal.rs"),
-            include_str!("network.rs"),
-        ];
-        let cases = suites
-            .iter()
-            .flat_map(|suite| suite.split("\npub async fn ").skip(1));
-        let cases: Vec<_> = cases
-            .filter_map(|case| case.split_once('('))
-            .map(|(name, _)| name)
-            .collect();
-        assert!(cases.len() > 50, "the suites' layout changed: {cases:?}");
-        for case in cases {
-            assert!(
-                lists.contains(&format!("\n            {case},\n")),
-                "{case} is in no list"
-            );
+        for (suite, files) in SUITES {
+            let begin = format!("contract_cases! {{ {suite}, $build, [");
+            let list = lists.split_once(&begin).expect("each suite has a list").1;
+            let list = list.split_once(']').expect("a list ends").0;
+            let listed: BTreeSet<_> = list
+                .split(',')
+                .map(str::trim)
+                .filter(|case| !case.is_empty())
+                .collect();
+            let cases = files
+                .iter()
+                .flat_map(|file| file.split("\npub async fn ").skip(1));
+            let cases: BTreeSet<_> = cases.filter_map(|case| Some(case.split_once('(')?.0)).collect();
+            assert_eq!(cases, listed, "{suite}");
+            assert!(cases.len() > 5, "the layout of {suite} changed: {cases:?}");
         }
+        // In two parts, so that this line is not counted.
+        let suites = lists.matches(concat!("$crate::contract", "_cases! {")).count();
+        assert_eq!(suites, SUITES.len());
     }
 }

@@ -7,9 +7,12 @@ use std::{net::IpAddr, sync::Arc};
 use async_trait::async_trait;
 use futures::future::join;
 
+use super::skip;
 use crate::{
     model::{Mac, PodAddresses, PodKey, SandboxKey},
-    network::{EniSetup, NetworkError, NodeNetwork, PodInterface, PodWiring},
+    network::{
+        EniSetup, Leftover, NetworkError, NodeNetwork, PodInterface, PodRoutes, PodWiring, Survey, WiredPod,
+    },
 };
 
 /// A fresh node for one case.
@@ -29,6 +32,17 @@ pub trait NetworkHarness: Send + Sync {
 
     /// Two IPv4 addresses that pods may have on the ENI.
     fn addresses(&self) -> [IpAddr; 2];
+
+    /// Somebody takes away what leads to and from an address on the node's side (rules, routes,
+    /// neighbours); false where that cannot be arranged.
+    async fn flush(&self, _address: IpAddr) -> bool {
+        false
+    }
+
+    /// The ENI's device leaves the node; false where that cannot be arranged.
+    async fn detach(&self) -> bool {
+        false
+    }
 }
 
 /// The ENI in service, and the wirings of two pods on it.
@@ -65,6 +79,24 @@ async fn list(harness: &dyn NetworkHarness) -> Vec<String> {
     let mut lines = harness.network().list().await.expect("a listing");
     lines.sort();
     lines
+}
+
+async fn survey(harness: &dyn NetworkHarness) -> Survey {
+    harness.network().survey().await.expect("a survey")
+}
+
+fn routes(wiring: &PodWiring) -> PodRoutes {
+    PodRoutes {
+        key: wiring.interface.key.clone(),
+        addresses: wiring.addresses,
+        table: wiring.table,
+    }
+}
+
+/// What repairing a pod put back.
+async fn repair(harness: &dyn NetworkHarness, pod: PodRoutes) -> usize {
+    let put_back = harness.network().repair(&[pod]).await.expect("a repair");
+    put_back.len()
 }
 
 async fn verifies(harness: &dyn NetworkHarness, wiring: &PodWiring) {
@@ -255,4 +287,201 @@ pub async fn a_missing_pod_does_not_verify(harness: &dyn NetworkHarness) {
             .expect("a comparison")
             .is_empty()
     );
+}
+
+/// "Pod interfaces, in order of their keys", each with "the addresses that routes lead to it for".
+pub async fn a_survey_lists_wired_pods_with_their_addresses(harness: &dyn NetworkHarness) {
+    let [one, other] = prepare(harness).await;
+    assert_eq!(survey(harness).await.pods, []);
+    for wiring in [&other, &one] {
+        harness.network().wire(wiring).await.expect("wiring");
+    }
+    let wired = |wiring: &PodWiring| WiredPod {
+        key: wiring.interface.key.clone(),
+        addresses: wiring.addresses,
+    };
+    assert_eq!(survey(harness).await.pods, [wired(&one), wired(&other)]);
+    harness.network().unwire(&one.interface).await.expect("unwiring");
+    assert_eq!(survey(harness).await.pods, [wired(&other)]);
+}
+
+/// "What serves no pod interface and no ENI that is there", and nothing else, is left over.
+pub async fn what_serves_a_pod_or_an_eni_is_not_left_over(harness: &dyn NetworkHarness) {
+    let [one, other] = prepare(harness).await;
+    assert_eq!(survey(harness).await.leftovers, []);
+    for wiring in [&one, &other] {
+        harness.network().wire(wiring).await.expect("wiring");
+    }
+    harness
+        .network()
+        .unwire(&other.interface)
+        .await
+        .expect("unwiring");
+    assert_eq!(survey(harness).await.leftovers, []);
+}
+
+/// "Rules and routes of an address that no pod interface has".
+pub async fn a_dead_sandbox_leaves_its_address_over(harness: &dyn NetworkHarness) {
+    let [dead, alive] = prepare(harness).await;
+    for wiring in [&dead, &alive] {
+        harness.network().wire(wiring).await.expect("wiring");
+    }
+    harness.remove_namespace(&dead.netns).await;
+    let Survey { pods, leftovers } = survey(harness).await;
+    let keys: Vec<_> = pods.into_iter().map(|pod| pod.key).collect();
+    assert_eq!(keys, [alive.interface.key]);
+    let addresses: Vec<_> = dead.addresses.iter().map(Leftover::Address).collect();
+    assert_eq!(leftovers, addresses);
+}
+
+/// "The routing table of an ENI that is not on the node, with the rules that lead to it".
+pub async fn an_eni_that_went_leaves_its_table_over(harness: &dyn NetworkHarness) {
+    let link = harness
+        .network()
+        .ensure_eni(&harness.eni())
+        .await
+        .expect("an ENI in service");
+    if !harness.detach().await {
+        return skip(
+            "an_eni_that_went_leaves_its_table_over",
+            "the harness detaches no device",
+        );
+    }
+    let table = Leftover::Table(link.table);
+    assert_eq!(survey(harness).await.leftovers, [table]);
+    for _ in 0..2 {
+        harness.network().clear(table).await.expect("clearing");
+        assert_eq!(survey(harness).await.leftovers, []);
+        assert!(list(harness).await.is_empty());
+    }
+}
+
+/// "Unless a pod interface still leaves by it".
+pub async fn a_table_that_a_pod_leaves_by_is_not_left_over(harness: &dyn NetworkHarness) {
+    let [wiring, _] = prepare(harness).await;
+    let table = Leftover::Table(wiring.table.expect("the ENI's table"));
+    harness.network().wire(&wiring).await.expect("wiring");
+    if !harness.detach().await {
+        return skip(
+            "a_table_that_a_pod_leaves_by_is_not_left_over",
+            "the harness detaches no device",
+        );
+    }
+    assert_eq!(survey(harness).await.leftovers, []);
+    let before = list(harness).await;
+    harness.network().clear(table).await.expect("clearing");
+    assert_eq!(list(harness).await, before);
+    harness
+        .network()
+        .unwire(&wiring.interface)
+        .await
+        .expect("unwiring");
+    assert_eq!(survey(harness).await.leftovers, [table]);
+}
+
+/// "Puts back what others took away", and says "what that was".
+pub async fn repair_puts_back_what_others_flushed(harness: &dyn NetworkHarness) {
+    let [one, other] = prepare(harness).await;
+    for wiring in [&one, &other] {
+        harness.network().wire(wiring).await.expect("wiring");
+    }
+    let [address, _] = harness.addresses();
+    if !harness.flush(address).await {
+        return skip(
+            "repair_puts_back_what_others_flushed",
+            "the harness flushes nothing",
+        );
+    }
+    let verified = harness.network().verify(&one).await.expect("a comparison");
+    assert!(!verified.is_empty(), "it was flushed");
+    let pods = [routes(&one), routes(&other)];
+    let put_back = harness.network().repair(&pods).await.expect("a repair");
+    assert!(!put_back.is_empty());
+    verifies(harness, &one).await;
+    verifies(harness, &other).await;
+    assert_eq!(harness.network().repair(&pods).await.expect("a repair"), []);
+}
+
+/// "The routing table of its ENI; `None` leaves by the main table".
+pub async fn repair_leads_by_the_table_that_it_is_given(harness: &dyn NetworkHarness) {
+    let [wiring, _] = prepare(harness).await;
+    let by_eni = routes(&wiring);
+    let by_main = PodRoutes {
+        table: None,
+        ..by_eni.clone()
+    };
+    harness.network().wire(&wiring).await.expect("wiring");
+    assert_ne!(repair(harness, by_main.clone()).await, 0);
+    let verified = harness.network().verify(&wiring).await.expect("a comparison");
+    assert!(!verified.is_empty(), "it leaves by the main table");
+    assert_eq!(repair(harness, by_main).await, 0);
+    assert_ne!(repair(harness, by_eni).await, 0);
+    verifies(harness, &wiring).await;
+}
+
+/// "What is already as asked is left alone".
+pub async fn repair_leaves_alone_what_is_well(harness: &dyn NetworkHarness) {
+    let [wiring, _] = prepare(harness).await;
+    harness.network().wire(&wiring).await.expect("wiring");
+    let before = list(harness).await;
+    assert_eq!(repair(harness, routes(&wiring)).await, 0);
+    assert_eq!(list(harness).await, before);
+}
+
+/// It "leaves alone what has no device".
+pub async fn repair_leaves_alone_what_has_no_device(harness: &dyn NetworkHarness) {
+    let [never, dead] = prepare(harness).await;
+    harness.network().wire(&dead).await.expect("wiring");
+    harness.remove_namespace(&dead.netns).await;
+    let before = list(harness).await;
+    for wiring in [&never, &dead] {
+        assert_eq!(repair(harness, routes(wiring)).await, 0);
+        assert_eq!(list(harness).await, before);
+    }
+}
+
+/// `clear` "removes a leftover", and "what is gone is gone".
+pub async fn clearing_leaves_nothing_and_succeeds_again(harness: &dyn NetworkHarness) {
+    let [wiring, _] = prepare(harness).await;
+    let before = list(harness).await;
+    harness.network().wire(&wiring).await.expect("wiring");
+    harness.remove_namespace(&wiring.netns).await;
+    for _ in 0..2 {
+        for address in wiring.addresses.iter() {
+            let leftover = Leftover::Address(address);
+            harness.network().clear(leftover).await.expect("clearing");
+        }
+        assert_eq!(list(harness).await, before);
+    }
+}
+
+/// "Unless something that is there uses it by now".
+pub async fn clearing_spares_an_address_in_use(harness: &dyn NetworkHarness) {
+    let [old, new] = prepare(harness).await;
+    let new = PodWiring {
+        addresses: old.addresses,
+        ..new
+    };
+    harness.network().wire(&old).await.expect("wiring");
+    harness.remove_namespace(&old.netns).await;
+    let leftovers = survey(harness).await.leftovers;
+    assert!(!leftovers.is_empty());
+    harness
+        .network()
+        .wire(&new)
+        .await
+        .expect("wiring the address anew");
+    for leftover in leftovers {
+        harness.network().clear(leftover).await.expect("clearing");
+    }
+    verifies(harness, &new).await;
+}
+
+/// "Unless something that is there uses it by now".
+pub async fn clearing_spares_a_table_in_use(harness: &dyn NetworkHarness) {
+    let [wiring, _] = prepare(harness).await;
+    let before = list(harness).await;
+    let table = Leftover::Table(wiring.table.expect("the ENI's table"));
+    harness.network().clear(table).await.expect("clearing");
+    assert_eq!(list(harness).await, before);
 }

@@ -1,19 +1,24 @@
 //! What the cluster's watches say, indexed by node. Synchronous: no I/O.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::{
+    mirror::{Change, Doubt, Mirror},
+    schedule::Need,
+};
 use crate::{
-    cluster::{Object, Versioned, WatchEvent},
-    model::{EniRecord, Node, NodeConfig, NodeName, Pod, PodKey, SubnetId},
+    cluster::{Versioned, WatchEvent},
+    model::{EniId, EniRecord, Intent, Node, NodeConfig, NodeName, Pod, PodKey, SubnetId},
 };
 
 /// What the cluster's watches say. Every change returns the nodes it concerns.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     nodes: BTreeMap<NodeName, Node>,
-    configs: BTreeMap<NodeName, Versioned<NodeConfig>>,
-    records: BTreeMap<String, Versioned<EniRecord>>,
-    records_of: BTreeMap<NodeName, Vec<String>>,
+    configs: Mirror<NodeConfig>,
+    records: Mirror<EniRecord>,
+    records_of: BTreeMap<NodeName, BTreeSet<String>>,
+    record_of: BTreeMap<EniId, String>,
     /// Addresses of each subnet that planned ENIs will take and the cloud does not count yet.
     reserved: BTreeMap<SubnetId, u32>,
     placed: HashMap<PodKey, NodeName>,
@@ -26,7 +31,7 @@ impl Index {
     }
 
     pub(super) fn config(&self, name: &NodeName) -> Option<&Versioned<NodeConfig>> {
-        self.configs.get(name)
+        self.configs.get(name.as_str())
     }
 
     pub(super) fn demand(&self, name: &NodeName) -> u32 {
@@ -38,13 +43,19 @@ impl Index {
         names.filter_map(|name| self.records.get(name)).cloned().collect()
     }
 
+    /// Every node that is known.
+    pub(super) fn nodes(&self) -> impl ExactSizeIterator<Item = &NodeName> {
+        self.nodes.keys()
+    }
+
     /// The nodes that have records.
     pub(super) fn owners(&self) -> Vec<NodeName> {
         self.records_of.keys().cloned().collect()
     }
 
-    /// The node of a record.
-    pub(super) fn owner(&self, record: &str) -> Option<NodeName> {
+    /// The node of the record of an ENI, by the ENI's id or by its name, which is the record's.
+    pub(super) fn owner(&self, id: &EniId, name: Option<&str>) -> Option<NodeName> {
+        let record = self.record_of.get(id).map(String::as_str).or(name)?;
         self.records.get(record).map(|read| read.object.node.clone())
     }
 
@@ -54,13 +65,22 @@ impl Index {
     }
 
     /// How far a node is from what it needs, roughly; the neediest is worked on first.
-    pub(super) fn deficit(&self, name: &NodeName) -> u32 {
-        let bound = self
-            .configs
-            .get(name)
-            .map_or(0, |config| config.object.pool.attached());
-        self.demand(name)
-            .saturating_sub(u32::try_from(bound).unwrap_or(u32::MAX))
+    pub(super) fn need(&self, name: &NodeName) -> Need {
+        let config = self.config(name).map(|read| &read.object);
+        let bound = config.map_or(0, |config| config.pool.attached());
+        let in_service =
+            |id: &EniId| config.is_some_and(|config| config.pool.enis.iter().any(|eni| eni.id == *id));
+        let records = self.records_of.get(name).into_iter().flatten();
+        let mut records = records.filter_map(|name| self.records.get(name));
+        Need {
+            waiting: config.map_or(0, |config| config.agent.short),
+            begun: records.any(|read| {
+                read.object.intent == Intent::Attached && !read.object.id.as_ref().is_some_and(in_service)
+            }),
+            deficit: self
+                .demand(name)
+                .saturating_sub(u32::try_from(bound).unwrap_or(u32::MAX)),
+        }
     }
 
     pub(super) fn apply_node(&mut self, event: WatchEvent<Node>) -> Vec<NodeName> {
@@ -87,77 +107,89 @@ impl Index {
     }
 
     pub(super) fn apply_config(&mut self, event: WatchEvent<NodeConfig>) -> Vec<NodeName> {
-        match event {
-            WatchEvent::Reset(all) => {
-                let before = std::mem::take(&mut self.configs);
-                self.configs = all
-                    .into_iter()
-                    .map(|read| (read.object.name.clone(), read))
-                    .collect();
-                before.into_keys().chain(self.configs.keys().cloned()).collect()
-            }
-            WatchEvent::Applied(read) => {
-                let name = read.object.name.clone();
-                self.configs.insert(name.clone(), read);
-                vec![name]
-            }
-            WatchEvent::Deleted(config) => {
-                self.configs.remove(&config.name);
-                vec![config.name]
-            }
-        }
+        let changes = self.configs.apply(event).into_iter();
+        changes.map(|change| NodeName::from(change.key)).collect()
     }
 
     pub(super) fn apply_record(&mut self, event: WatchEvent<EniRecord>) -> Vec<NodeName> {
-        match event {
-            WatchEvent::Reset(all) => {
-                let mut touched: Vec<_> = std::mem::take(&mut self.records_of).into_keys().collect();
-                self.records.clear();
-                self.reserved.clear();
-                for read in all {
-                    touched.push(self.put_record(read));
+        let changes = self.records.apply(event).into_iter();
+        changes.filter_map(|change| self.replaced(change)).collect()
+    }
+
+    /// The shared objects of a node that are to be read before it is planned.
+    pub(super) fn doubted_configs(&self, node: &NodeName) -> Vec<(String, Doubt)> {
+        self.configs.doubts(node)
+    }
+
+    /// The records of a node that are to be read before it is planned.
+    pub(super) fn doubted_records(&self, node: &NodeName) -> Vec<(String, Doubt)> {
+        self.records.doubts(node)
+    }
+
+    /// Takes over a NodeENIConfig that was just written, before the watch tells of it; its node.
+    pub(super) fn wrote_config(&mut self, read: Versioned<NodeConfig>) -> NodeName {
+        NodeName::from(self.configs.wrote(read).key)
+    }
+
+    /// A NodeENIConfig was written without an answer; its node.
+    pub(super) fn unanswered_config(&mut self, name: &NodeName) -> NodeName {
+        NodeName::from(self.configs.unanswered(name.to_string(), name).key)
+    }
+
+    /// Takes over what reading a NodeENIConfig in doubt has given.
+    pub(super) fn settle_config(&mut self, key: &str, doubt: &Doubt, read: Option<Versioned<NodeConfig>>) {
+        self.configs.settle(key, doubt, read);
+    }
+
+    /// Takes over what reading a record in doubt has given.
+    pub(super) fn settle_record(&mut self, key: &str, doubt: &Doubt, read: Option<Versioned<EniRecord>>) {
+        self.change_record(|records| records.settle(key, doubt, read));
+    }
+
+    /// The record of a name.
+    pub(super) fn record(&self, name: &str) -> Option<&Versioned<EniRecord>> {
+        self.records.get(name)
+    }
+
+    /// Tells of our own writes of a record.
+    pub(super) fn change_record(
+        &mut self,
+        change: impl FnOnce(&mut Mirror<EniRecord>) -> Change<EniRecord>,
+    ) -> Option<NodeName> {
+        let change = change(&mut self.records);
+        self.replaced(change)
+    }
+
+    /// Brings what is derived from a record in line with it; the record's node.
+    fn replaced(&mut self, Change { key, before }: Change<EniRecord>) -> Option<NodeName> {
+        if let Some(before) = &before {
+            if let Some(reserved) = self.reserved.get_mut(&before.subnet) {
+                *reserved -= reservation(before);
+            }
+            if let Some(id) = &before.id {
+                self.record_of.remove(id);
+            }
+        }
+        let Some(read) = self.records.get(&key) else {
+            let before = before?;
+            if let Some(names) = self.records_of.get_mut(&before.node) {
+                names.remove(&key);
+                if names.is_empty() {
+                    self.records_of.remove(&before.node);
                 }
-                touched
             }
-            WatchEvent::Applied(read) => vec![self.put_record(read)],
-            WatchEvent::Deleted(record) => {
-                self.remove_record(&record.key());
-                vec![record.node]
-            }
-        }
-    }
-
-    /// Takes over a record that was just written, before the watch tells of it.
-    pub(super) fn put_record(&mut self, read: Versioned<EniRecord>) -> NodeName {
-        let (key, node) = (read.object.key(), read.object.node.clone());
-        *self.reserved.entry(read.object.subnet.clone()).or_default() += reservation(&read.object);
-        match self.records.insert(key.clone(), read) {
-            Some(before) => self.unreserve(&before.object),
-            None => self.records_of.entry(node.clone()).or_default().push(key),
-        }
-        node
-    }
-
-    /// Forgets a record that was just deleted, before the watch tells of it.
-    pub(super) fn remove_record(&mut self, key: &str) {
-        let Some(read) = self.records.remove(key) else {
-            return;
+            return Some(before.node);
         };
-        self.unreserve(&read.object);
-        if let Some(names) = self.records_of.get_mut(&read.object.node) {
-            names.retain(|name| name != key);
+        let record = &read.object;
+        *self.reserved.entry(record.subnet.clone()).or_default() += reservation(record);
+        if let Some(id) = &record.id {
+            self.record_of.insert(id.clone(), key.clone());
         }
-    }
-
-    fn unreserve(&mut self, record: &EniRecord) {
-        if let Some(reserved) = self.reserved.get_mut(&record.subnet) {
-            *reserved -= reservation(record);
-        }
-    }
-
-    /// Takes over a NodeENIConfig that was just written, before the watch tells of it.
-    pub(super) fn put_config(&mut self, read: Versioned<NodeConfig>) {
-        self.configs.insert(read.object.name.clone(), read);
+        self.records_of
+            .entry(record.node.clone())
+            .or_default()
+            .insert(key);
+        Some(record.node.clone())
     }
 
     pub(super) fn apply_pod(&mut self, event: WatchEvent<Pod>) -> Vec<NodeName> {

@@ -3,17 +3,28 @@
 //! Here: the non-static pool of every node. [`PoolController`] runs it, [`plan`](plan()) decides.
 
 mod act;
+mod desk;
+mod fence;
 mod index;
 mod inventory;
+mod mirror;
 mod plan;
 mod pool;
+mod reconcile;
+mod schedule;
+mod stats;
+mod stuck;
 
 use std::{collections::BTreeMap, time::Duration};
 
 pub use plan::{Action, EniView, NodeView, Observed, Plan, plan};
-pub use pool::PoolController;
+pub use pool::{Backends, PoolController};
+pub use stats::{PoolMonitor, PoolStats};
 
-use crate::model::{SubnetId, WarmRange};
+use crate::{
+    cloud::PaceConfig,
+    model::{SubnetId, WarmRange},
+};
 
 /// How ipamd runs the pools.
 #[derive(Clone, Debug)]
@@ -22,24 +33,29 @@ pub struct PoolConfig {
     pub subnets: Vec<SubnetId>,
     /// Idle addresses per node, unless the node's own range says otherwise.
     pub warm: WarmRange,
-    /// The tags of our ENIs; what does not bear all of them is never touched.
+    /// The tags of our ENIs; what does not bear all of them is never touched. Besides them each ENI bears
+    /// the tag `eni-record`, whose value is the name of its record, by which an unanswered creation is
+    /// found.
     pub tags: BTreeMap<String, String>,
-    /// How often ENIs with an order under way are read; one call for all of them. 1 s by default.
+    /// How often an ENI with an order under way is read, in batches for all nodes; at most five batches in
+    /// that time, and an ENI less often the longer its order lasts. 1 s by default.
     pub poll_interval: Duration,
-    /// How often all of our ENIs are read. 10 minutes by default.
+    /// How long after one reading of all our ENIs the next one begins. 10 minutes by default.
     pub audit_interval: Duration,
-    /// The first pause after a failure on a node; it doubles up to [`PoolConfig::MAXIMUM_BACKOFF`].
-    /// 1 s by default.
+    /// The first pause after a failure on a node; the next ones are longer, up to
+    /// [`PoolConfig::MAXIMUM_BACKOFF`], and random. 1 s by default.
     pub backoff: Duration,
-    /// Nodes that are worked on at the same time. 64 by default.
+    /// Nodes that are worked on at the same time; nodes where a sandbox waits go beyond it. 256 by default:
+    /// with two calls on each, as many as a budget of 50 a second can have under way while each takes the
+    /// 10 s that it may.
     pub concurrency: usize,
+    /// The budget of cloud calls.
+    pub pace: PaceConfig,
 }
 
 impl PoolConfig {
     /// The longest pause after failures on a node.
     pub const MAXIMUM_BACKOFF: Duration = Duration::from_secs(60);
-    /// How long a subnet that ran out is left alone.
-    pub const EXHAUSTION: Duration = Duration::from_secs(10);
 
     /// The defaults, for ENIs in `subnets` that bear `tags`.
     pub fn new(subnets: Vec<SubnetId>, tags: BTreeMap<String, String>) -> Self {
@@ -50,7 +66,8 @@ impl PoolConfig {
             poll_interval: Duration::from_secs(1),
             audit_interval: Duration::from_secs(600),
             backoff: Duration::from_secs(1),
-            concurrency: 64,
+            concurrency: 256,
+            pace: PaceConfig::default(),
         }
     }
 }

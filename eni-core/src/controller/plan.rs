@@ -162,6 +162,7 @@ fn configure(view: &NodeView, random: &mut dyn FnMut() -> u64) -> Option<Action>
         node_uid: view.node.uid.clone(),
         zone,
         warm: None,
+        limits: None,
     };
     // An object that was deleted under running pods must not come back empty, not for a moment.
     let empty = NodeConfig {

@@ -1,183 +1,182 @@
-//! The non-static pool of every node: watches, wakes, and one worker per node that needs something.
+//! The non-static pool of every node: watches, the loops that read the cloud, and one worker per node that
+//! needs something.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::{NodeView, PoolConfig, act::Actor, index::Index, inventory::Inventory, plan};
-use crate::{
-    cloud::{Cloud, CloudResult},
-    cluster::{Cluster, Scope, Version},
-    env::Environment,
-    model::{Node, NodeName},
+use super::{
+    PoolConfig, PoolMonitor,
+    act::Actor,
+    desk::Desk,
+    fence::{Fence, Fenced},
+    inventory::Inventory,
+    schedule::{End, Turn},
+    stuck,
 };
+use crate::{
+    cloud::{Cloud, Pacer},
+    cluster::{Cluster, Scope},
+    env::Environment,
+    leadership::Leadership,
+};
+
+/// Batches of ENIs with orders under way that are read per polling interval.
+const POLLS: u32 = 5;
+
+/// What a [`PoolController`] works with.
+pub struct Backends {
+    /// The cloud.
+    pub cloud: Arc<dyn Cloud>,
+    /// The cluster.
+    pub cluster: Arc<dyn Cluster>,
+    /// Clocks and randomness.
+    pub environment: Arc<dyn Environment>,
+    /// The right to act, newly acquired.
+    pub leadership: Arc<dyn Leadership>,
+}
 
 /// Keeps `pods + min <= bound <= pods + max` on every node.
 ///
-/// One per cluster. It reads the cluster by watches, the cloud by two shared loops, and works on the
-/// neediest nodes first, on each of them one plan at a time.
+/// One per cluster and leadership. It reads the cluster by watches, the cloud by two shared loops, and works
+/// on the neediest nodes first, on each of them one plan at a time.
+///
+/// Destructive calls are sent only with more leadership left than a call takes at most, and only after a
+/// call of the last leader has ended and all of our ENIs were read.
 pub struct PoolController {
-    actor: Arc<Actor>,
+    pub(super) actor: Arc<Actor>,
+    fence: Arc<Fence>,
+    pacer: Arc<Pacer>,
 }
 
-/// A node that was worked on, and whether everything worked.
-type Outcome = (NodeName, bool);
-
 impl PoolController {
-    /// A controller of `cluster`'s nodes on `cloud`.
-    pub fn new(
-        cloud: Arc<dyn Cloud>,
-        cluster: Arc<dyn Cluster>,
-        environment: Arc<dyn Environment>,
-        config: PoolConfig,
-    ) -> Self {
-        let inventory = Arc::new(Inventory::new(cloud, &config));
-        let index = Arc::default();
-        Self {
-            actor: Arc::new(Actor {
-                cluster,
-                inventory,
-                environment,
-                index,
-                config,
-            }),
+    /// A controller for as long as `backends.leadership` is held, which begins now.
+    pub fn new(backends: Backends, config: PoolConfig) -> Self {
+        let Backends {
+            cloud,
+            cluster,
+            environment,
+            leadership,
+        } = backends;
+        let fence = Arc::new(Fence::new(leadership, config.pace.call_timeout));
+        let cloud = Arc::new(Fenced::new(cloud, fence.clone()));
+        let pacer = Pacer::new(cloud, environment.clone(), config.pace.clone());
+        let actor = Arc::new(Actor {
+            cluster,
+            inventory: Arc::new(Inventory::new(pacer.clone(), &config)),
+            environment,
+            desk: Arc::new(Desk::new(&config)),
+            counters: Arc::default(),
+            config,
+        });
+        Self { actor, fence, pacer }
+    }
+
+    /// What an operator sees of it; of use while it runs.
+    pub fn monitor(&self) -> PoolMonitor {
+        PoolMonitor {
+            desk: self.actor.desk.clone(),
+            inventory: self.actor.inventory.clone(),
+            counters: self.actor.counters.clone(),
+            pacer: self.pacer.clone(),
         }
     }
 
-    /// Runs until it is dropped. Nothing is ordered before the cloud was read whole once.
+    /// Runs until leadership is lost, or until it is dropped; orders under way are then found again by the
+    /// next leader. Nothing is ordered before the cloud was read whole once.
     pub async fn run(self) {
-        let (actor, config) = (&self.actor, &self.actor.config);
-        while let Err(error) = actor.inventory.audit().await {
-            tracing::warn!(%error, "the cloud's ENIs cannot be read yet");
-            tokio::time::sleep(config.backoff).await;
+        let duties = async {
+            self.first_audit().await;
+            futures::join!(self.work(), self.poll(), self.audit());
+        };
+        tokio::select! {
+            biased;
+            () = self.fence.lost() => tracing::warn!("leadership is lost; the pools are left to the next leader"),
+            () = duties => {}
         }
-        let mut nodes = actor.cluster.nodes().watch(Scope::All);
-        let mut pods = actor.cluster.pods().watch(Scope::All);
-        let mut configs = actor.cluster.node_configs().watch(Scope::All);
-        let mut records = actor.cluster.eni_records().watch(Scope::All);
-        let mut poll = interval(config.poll_interval);
+    }
+
+    async fn first_audit(&self) {
+        let mut pause = self.actor.config.backoff;
+        while let Err(error) = self.actor.inventory.audit().await {
+            tracing::warn!(%error, "the cloud cannot be read whole yet");
+            sleep(pause).await;
+            pause = (pause * 2).min(PoolConfig::MAXIMUM_BACKOFF);
+        }
+        self.fence.listed();
+    }
+
+    /// Reads all of our ENIs now and then, beside everything else.
+    async fn audit(&self) {
+        let interval = self.actor.config.audit_interval;
+        let mut pause = interval;
+        loop {
+            sleep(pause).await;
+            pause = match self.actor.inventory.audit().await {
+                Ok(()) => {
+                    self.actor.desk.change(|index| index.owners());
+                    interval
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the audit could not read all ENIs; nothing is concluded");
+                    PoolConfig::MAXIMUM_BACKOFF.min(interval)
+                }
+            };
+        }
+    }
+
+    /// Reads what has an order under way, beside everything else.
+    async fn poll(&self) {
+        let period = self.actor.config.poll_interval / POLLS;
+        let mut poll = interval(period.max(Duration::from_millis(1)));
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut audit = interval_at(Instant::now() + config.audit_interval, config.audit_interval);
-        audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut schedule = Schedule::new(config);
-        let mut work: FuturesUnordered<BoxFuture<'_, Outcome>> = FuturesUnordered::new();
+        loop {
+            poll.tick().await;
+            match self.actor.inventory.poll(stuck::PATIENCE).await {
+                Ok(news) if news.is_empty() => {}
+                Ok(news) => self.actor.desk.change(|index| {
+                    let owners = news.iter().map(|(id, name)| index.owner(id, name.as_deref()));
+                    owners.flatten().collect::<BTreeSet<_>>()
+                }),
+                Err(error) => tracing::warn!(%error, "orders under way could not be read"),
+            }
+        }
+    }
+
+    /// Follows the watches, and works on the nodes that are due.
+    async fn work(&self) {
+        let (cluster, desk) = (&self.actor.cluster, &self.actor.desk);
+        let mut nodes = cluster.nodes().watch(Scope::All);
+        let mut pods = cluster.pods().watch(Scope::All);
+        let mut configs = cluster.node_configs().watch(Scope::All);
+        let mut records = cluster.eni_records().watch(Scope::All);
+        let mut work: FuturesUnordered<BoxFuture<'_, (Turn, End)>> = FuturesUnordered::new();
         // Until every watch has told its whole state once, a plan would see too little.
         let mut told = BTreeSet::new();
         loop {
-            let ready = told.len() == 4;
-            while ready && work.len() < config.concurrency {
-                let Some(name) = schedule.next(&actor.index.lock()) else {
-                    break;
-                };
-                work.push(self.reconcile(name).boxed());
+            while told.len() == 4 {
+                // Where somebody waits, no other node's work is waited for.
+                let urgent = work.len() >= self.actor.config.concurrency;
+                let Some(turn) = desk.next(urgent) else { break };
+                work.push(self.reconcile(turn).boxed());
             }
-            // With every worker busy, the next thing to wait for is one of them.
-            let retry = match work.len() < config.concurrency {
-                true => schedule.next_retry(),
-                false => Instant::now() + PoolConfig::MAXIMUM_BACKOFF,
-            };
-            let touched = tokio::select! {
+            tokio::select! {
                 biased;
-                Some((name, worked)) = work.next() => { schedule.finish(name, worked); Vec::new() }
-                Some(event) = nodes.next() => { told.insert(0); actor.index.lock().apply_node(event) }
-                Some(event) = records.next() => { told.insert(1); actor.index.lock().apply_record(event) }
-                Some(event) = configs.next() => { told.insert(2); actor.index.lock().apply_config(event) }
-                Some(event) = pods.next() => { told.insert(3); actor.index.lock().apply_pod(event) }
-                _ = poll.tick() => self.poll().await,
-                _ = audit.tick() => self.audit().await,
-                () = sleep_until(retry) => Vec::new(),
-            };
-            touched.into_iter().for_each(|name| schedule.mark(name));
-        }
-    }
-
-    async fn poll(&self) -> Vec<NodeName> {
-        match self.actor.inventory.poll().await {
-            Ok(changed) => {
-                let index = self.actor.index.lock();
-                changed.iter().filter_map(|record| index.owner(record)).collect()
-            }
-            Err(error) => {
-                tracing::warn!(%error, "orders under way could not be read");
-                Vec::new()
+                Some((turn, end)) = work.next() => desk.finish(turn, end),
+                Some(event) = nodes.next() => { told.insert(0); desk.change(|index| index.apply_node(event)); }
+                Some(event) = records.next() => { told.insert(1); desk.change(|index| index.apply_record(event)); }
+                Some(event) = configs.next() => { told.insert(2); desk.change(|index| index.apply_config(event)); }
+                Some(event) = pods.next() => { told.insert(3); desk.change(|index| index.apply_pod(event)); }
+                () = desk.stirred() => {}
             }
         }
     }
+}
 
-    async fn audit(&self) -> Vec<NodeName> {
-        match self.actor.inventory.audit().await {
-            Ok(()) => self.actor.index.lock().owners(),
-            Err(error) => {
-                tracing::warn!(%error, "the audit could not read all ENIs; nothing is concluded");
-                Vec::new()
-            }
-        }
-    }
-
-    /// One round for one node; whether everything worked.
-    async fn reconcile(&self, name: NodeName) -> Outcome {
-        let worked = match self.observe(&name).await {
-            Ok(None) => true,
-            Ok(Some((view, version))) => {
-                let plan = plan(&view, &mut || self.actor.environment.random());
-                if plan.starved {
-                    self.actor.starved(&view.node);
-                }
-                self.actor.act(&view.node, version, plan.actions).await && !plan.starved
-            }
-            Err(error) => {
-                tracing::warn!(node = %name, %error, "the node cannot be planned yet");
-                false
-            }
-        };
-        (name, worked)
-    }
-
-    /// Everything that a node's plan depends on; `None` if there is nothing to plan.
-    async fn observe(&self, name: &NodeName) -> CloudResult<Option<(NodeView, Option<Version>)>> {
-        let node: Node = match self.actor.index.lock().node(name) {
-            Some(node) => node.clone(),
-            // A missing node object alone removes nothing.
-            None => return Ok(None),
-        };
-        let (Some(instance), Some(zone)) = (&node.instance, &node.zone) else {
-            tracing::debug!(node = %name, "the node has no instance or zone yet");
-            return Ok(None);
-        };
-        let limits = self.actor.inventory.limits(instance).await?;
-        let mut subnets = self.actor.inventory.subnets(zone).await?;
-        let index = self.actor.index.lock();
-        for subnet in &mut subnets {
-            subnet.free = subnet.free.saturating_sub(index.reserved(&subnet.id));
-        }
-        let config = index.config(name).cloned();
-        let records = index.records(name);
-        let demand = index.demand(name);
-        drop(index);
-        let enis = records.into_iter().map(|read| {
-            let view = self
-                .actor
-                .inventory
-                .view(read.object.id.as_ref(), &read.object.name);
-            (read.object, view)
-        });
-        let version = config.as_ref().map(|read| read.version.clone());
-        let config = config.map(|read| self.actor.sanitized(read.object));
-        let view = NodeView {
-            node,
-            config,
-            demand,
-            enis: enis.collect(),
-            limits,
-            subnets,
-            warm: self.actor.config.warm,
-        };
-        Ok(Some((view, version)))
+impl std::fmt::Debug for Backends {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backends").finish_non_exhaustive()
     }
 }
 
@@ -186,72 +185,5 @@ impl std::fmt::Debug for PoolController {
         f.debug_struct("PoolController")
             .field("config", &self.actor.config)
             .finish_non_exhaustive()
-    }
-}
-
-/// Which nodes are to be worked on, and when.
-struct Schedule {
-    dirty: BTreeSet<NodeName>,
-    busy: BTreeSet<NodeName>,
-    retries: BTreeMap<NodeName, (Instant, Duration)>,
-    first_backoff: Duration,
-}
-
-impl Schedule {
-    fn new(config: &PoolConfig) -> Self {
-        Self {
-            dirty: BTreeSet::new(),
-            busy: BTreeSet::new(),
-            retries: BTreeMap::new(),
-            first_backoff: config.backoff,
-        }
-    }
-
-    fn mark(&mut self, name: NodeName) {
-        self.dirty.insert(name);
-    }
-
-    /// The neediest node that is due and not being worked on.
-    fn next(&mut self, index: &Index) -> Option<NodeName> {
-        let now = Instant::now();
-        let due: Vec<_> = self
-            .retries
-            .iter()
-            .filter(|(_, (at, _))| *at <= now)
-            .map(|(name, _)| name.clone())
-            .collect();
-        self.dirty.extend(due);
-        let waits = |name: &&NodeName| {
-            !self.busy.contains(*name) && self.retries.get(*name).is_none_or(|(at, _)| *at <= now)
-        };
-        let name = self
-            .dirty
-            .iter()
-            .filter(waits)
-            .max_by_key(|name| index.deficit(name))?
-            .clone();
-        self.dirty.remove(&name);
-        self.busy.insert(name.clone());
-        Some(name)
-    }
-
-    fn finish(&mut self, name: NodeName, worked: bool) {
-        self.busy.remove(&name);
-        if worked {
-            self.retries.remove(&name);
-        } else {
-            let pause = self
-                .retries
-                .get(&name)
-                .map_or(self.first_backoff, |(_, pause)| *pause * 2);
-            let pause = pause.min(PoolConfig::MAXIMUM_BACKOFF);
-            self.retries.insert(name, (Instant::now() + pause, pause));
-        }
-    }
-
-    fn next_retry(&self) -> Instant {
-        let far = Instant::now() + PoolConfig::MAXIMUM_BACKOFF;
-        let waiting = self.retries.iter().filter(|(name, _)| !self.busy.contains(*name));
-        waiting.map(|(_, (at, _))| *at).min().unwrap_or(far)
     }
 }

@@ -48,7 +48,7 @@ impl Families {
 }
 
 /// The addresses of one pod interface: one IPv4, one IPv6, or both.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PodAddresses {
     /// The IPv4 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]

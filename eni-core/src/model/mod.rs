@@ -19,5 +19,5 @@ pub use instance::{Instance, InstanceState, Limits};
 pub use node::Node;
 pub use node_config::{AgentReport, NodeConfig, NodePool, NodeSpec, PoolAddress, PoolEni, WarmRange};
 pub use pod::{Pod, PodKey, PodPhase};
-pub use sandbox::{Allocation, Netns, Origin, SandboxKey};
+pub use sandbox::{Allocation, Claimant, Netns, Origin, SandboxKey};
 pub use subnet::Subnet;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{EniId, Generation, InstanceId, Mac, NodeName, SubnetId, Uid, Zone};
+use super::{EniId, Generation, InstanceId, Limits, Mac, NodeName, SubnetId, Uid, Zone};
 
 /// How many idle addresses a node keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,9 @@ pub struct NodeSpec {
     /// Overrides the cluster's warm range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm: Option<WarmRange>,
+    /// What the cloud declares that the instance can carry, once it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
 }
 
 /// One stay of an address in a node's pool.

@@ -1,6 +1,6 @@
 //! The key of an allocation, and the allocation itself.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,25 @@ pub struct Origin {
     /// The sandbox's namespace, where the plugin told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<Netns>,
+    /// When the plugin that asked for it started, by that boot's clock; of two sandboxes of one pod the
+    /// later one counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Duration>,
+}
+
+impl Origin {
+    /// Whether this was given later than `other`, as far as both can tell. `boot` is the node's now:
+    /// what was given in another is older than what was given in this one.
+    pub fn is_later_than(&self, other: &Self, boot: &str) -> bool {
+        match (*self.boot == *boot, *other.boot == *boot) {
+            (true, false) => true,
+            (true, true) => self
+                .started
+                .zip(other.started)
+                .is_some_and(|(one, two)| one > two),
+            (false, _) => false,
+        }
+    }
 }
 
 /// What a sandbox's interface was given.
@@ -83,4 +102,38 @@ pub struct Allocation {
     /// Where it came from; an allocation recovered from elsewhere has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+}
+
+impl Allocation {
+    /// The interface that owns it, among the others of its pod.
+    pub fn claimant<'a>(&'a self, key: &'a SandboxKey) -> Claimant<'a> {
+        Claimant {
+            key,
+            pod_uid: self.pod_uid.as_ref(),
+            origin: self.origin.as_ref(),
+        }
+    }
+}
+
+/// A sandbox's interface, as one of those that its pod has or had.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant<'a> {
+    /// The interface.
+    pub key: &'a SandboxKey,
+    /// The pod's uid, where it is known.
+    pub pod_uid: Option<&'a Uid>,
+    /// Since when it is there, where it is known.
+    pub origin: Option<&'a Origin>,
+}
+
+impl Claimant<'_> {
+    /// Whether this is the same interface of the same pod in a sandbox that was made later: `other`
+    /// serves nobody any more. `boot` is the node's now.
+    pub fn supersedes(&self, other: &Self, boot: &str) -> bool {
+        let same_pod = self.pod_uid.is_some() && self.pod_uid == other.pod_uid;
+        let same_place = self.key.network == other.key.network && self.key.interface == other.key.interface;
+        let origins = self.origin.zip(other.origin);
+        let later = origins.is_some_and(|(one, two)| one.is_later_than(two, boot));
+        same_pod && same_place && self.key.container != other.key.container && later
+    }
 }

@@ -279,12 +279,17 @@ impl Kernel {
         let stray = stray.map(|(ip, _)| Leftover::Address(*ip));
         let mut pods: Vec<_> = pods.collect();
         pods.sort_by(|one, other| one.key.cmp(&other.key));
+        let tables = self.stale.keys().copied().filter(|table| !self.is_led_to(*table));
         Survey {
             pods,
-            leftovers: stray
-                .chain(self.stale.keys().copied().map(Leftover::Table))
-                .collect(),
+            leftovers: stray.chain(tables.map(Leftover::Table)).collect(),
         }
+    }
+
+    /// Whether a pod that is there leaves by this table.
+    fn is_led_to(&self, table: u32) -> bool {
+        let mut rules = self.rules.values();
+        rules.any(|(owner, by)| *by == Some(table) && self.pods.contains_key(owner))
     }
 
     fn repair(&mut self, pod: &PodRoutes) -> Vec<Discrepancy> {
@@ -315,9 +320,8 @@ impl Kernel {
                     self.rules.remove(&ip);
                 }
             }
-            Leftover::Table(table) => {
-                self.stale.remove(&table);
-            }
+            Leftover::Table(table) if self.is_led_to(table) => {}
+            Leftover::Table(table) => drop(self.stale.remove(&table)),
         }
     }
 

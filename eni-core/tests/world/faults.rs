@@ -96,6 +96,7 @@ async fn an_object_made_anew_is_never_empty() {
         })
         .await;
     world.cluster.set_latency(Duration::from_millis(50));
+    world.ipamd.set_latency(Duration::from_millis(50));
     world.cluster.node_configs().delete("node-0", None).await.unwrap();
     for _ in 0..3000 {
         sleep(Duration::from_millis(10)).await;
@@ -133,7 +134,7 @@ async fn subnets_that_cannot_be_read_stop_nobody() {
     world
         .cloud
         .set_fault(std::sync::Arc::new(|action, _| match action {
-            "subnets" => Fault::Before(CloudErrorKind::NotFound),
+            "subnets" => Fault::Before(CloudErrorKind::Denied),
             _ => Fault::None,
         }));
     sleep(2 * MINUTE).await;

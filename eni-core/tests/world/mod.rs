@@ -1,30 +1,73 @@
 //! A cluster of nodes over the memory backends, with the real controller, services and dialogues.
 
 mod faults;
+mod leading;
+mod refusals;
+mod scale;
+mod stuck;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use eni_core::{
     agent::{Add, AddError, Del, Dialogue, DialogueConfig, Grant, NodeService, Release, ServiceConfig},
     allocator::AddressRequest,
-    cloud::Metered,
-    cluster::Cluster,
-    controller::{PoolConfig, PoolController},
+    cloud::{Cloud, Metered},
+    cluster::{Cluster, Scope},
+    controller::{Backends, PoolConfig, PoolController, PoolMonitor},
     journal::MemoryJournal,
+    leadership::{Leadership, Unrivalled},
     model::*,
-    sim::{Latency, MemoryCloud, MemoryCluster, MemoryFabric, SimEnvironment},
+    sim::{Latency, MemoryCloud, MemoryCloudBuilder, MemoryCluster, MemoryFabric, SimEnvironment},
 };
 use tokio::{task::JoinSet, time::Instant};
 
-/// Two nodes' worth of subnets, in one zone each.
+/// Nodes of one zone with two subnets, ipamd and agents.
 pub struct World {
     pub cloud: MemoryCloud,
     pub metered: Arc<Metered>,
     pub cluster: MemoryCluster,
+    /// ipamd's connection to the cluster.
+    pub ipamd: MemoryCluster,
+    pub monitor: PoolMonitor,
     pub environment: Arc<SimEnvironment>,
     pub nodes: BTreeMap<NodeName, SimNode>,
+    setup: Setup,
     fabric: Arc<MemoryFabric>,
-    tasks: JoinSet<()>,
+    controller: JoinSet<()>,
+}
+
+/// What a world begins with.
+#[derive(Clone)]
+pub struct Setup {
+    pub nodes: usize,
+    pub warm: WarmRange,
+    pub leadership: Arc<dyn Leadership>,
+    /// Whether nodes have agents.
+    pub agents: bool,
+    pub latency: Latency,
+    pub cloud: fn(MemoryCloudBuilder) -> MemoryCloudBuilder,
+    pub config: fn(PoolConfig) -> PoolConfig,
+    /// What stands between the controller and the cloud.
+    pub between: Arc<dyn Fn(Arc<Metered>) -> Arc<dyn Cloud> + Send + Sync>,
+}
+
+impl Setup {
+    pub fn new(nodes: usize, warm: WarmRange) -> Self {
+        Self {
+            nodes,
+            warm,
+            leadership: Arc::new(Unrivalled),
+            agents: true,
+            latency: Latency::orders(Duration::from_millis(700)),
+            cloud: |cloud| cloud,
+            config: |config| config,
+            between: Arc::new(|metered| metered),
+        }
+    }
 }
 
 pub struct SimNode {
@@ -43,6 +86,10 @@ pub const LIMITS: Limits = Limits {
 impl World {
     /// `nodes` nodes in one zone with two subnets, whose pools keep `warm` addresses.
     pub async fn new(nodes: usize, warm: WarmRange) -> Self {
+        Self::with(Setup::new(nodes, warm)).await
+    }
+
+    pub async fn with(setup: Setup) -> Self {
         // `RUST_LOG=debug cargo test ... -- --nocapture` shows every decision.
         let log =
             tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env());
@@ -52,31 +99,30 @@ impl World {
             .subnet("subnet-nodes", "zone-1", "10.0.0.0/20".parse().unwrap())
             .subnet("subnet-a", "zone-1", "10.1.0.0/22".parse().unwrap())
             .subnet("subnet-b", "zone-1", "10.2.0.0/22".parse().unwrap())
-            .latency(Latency::orders(Duration::from_millis(700)))
+            .latency(setup.latency)
             .fabric(fabric.clone());
-        for n in 0..nodes {
+        for n in 0..setup.nodes {
             builder = builder.instance(format!("ins-{n}"), "subnet-nodes", LIMITS);
         }
-        let cloud = builder.build();
+        let cloud = (setup.cloud)(builder).build();
         let metered = Arc::new(Metered::new(Arc::new(cloud.clone())));
+        let (cluster, environment) = (MemoryCluster::new(), Arc::new(SimEnvironment::new(1)));
+        let ipamd = cluster.connect();
+        let controller = controller(&setup, &metered, &ipamd, &environment);
         let mut world = Self {
             cloud,
             metered,
-            cluster: MemoryCluster::new(),
-            environment: Arc::new(SimEnvironment::new(1)),
+            cluster,
+            ipamd,
+            monitor: controller.monitor(),
+            environment,
             nodes: BTreeMap::new(),
+            setup: setup.clone(),
             fabric,
-            tasks: JoinSet::new(),
+            controller: JoinSet::new(),
         };
-        let tags = BTreeMap::from([("cluster".to_owned(), "test".to_owned())]);
-        let config = PoolConfig {
-            warm,
-            ..PoolConfig::new(vec!["subnet-a".into(), "subnet-b".into()], tags)
-        };
-        let (cluster, environment) = (Arc::new(world.cluster.clone()), world.environment.clone());
-        let controller = PoolController::new(world.metered.clone(), cluster, environment, config);
-        world.tasks.spawn(controller.run());
-        for n in 0..nodes {
+        world.controller.spawn(controller.run());
+        for n in 0..setup.nodes {
             let (name, instance) = (
                 NodeName::from(format!("node-{n}")),
                 InstanceId::from(format!("ins-{n}")),
@@ -88,11 +134,49 @@ impl World {
                 zone: Some("zone-1".into()),
                 max_pods: None,
             });
-            let journal = Arc::new(MemoryJournal::new());
-            let node = world.start(&name, &instance, journal).await;
-            world.nodes.insert(name, node);
+            if setup.agents {
+                let journal = Arc::new(MemoryJournal::new());
+                let node = world.start(&name, &instance, journal).await;
+                world.nodes.insert(name, node);
+            }
         }
         world
+    }
+
+    /// Kills the controller and starts another, under the same leadership.
+    pub async fn restart_controller(&mut self) {
+        self.controller.shutdown().await;
+        self.ipamd = self.cluster.connect();
+        let controller = controller(&self.setup, &self.metered, &self.ipamd, &self.environment);
+        self.monitor = controller.monitor();
+        self.controller.spawn(controller.run());
+    }
+
+    /// Until the controller has ended by itself.
+    pub async fn controller_ends(&mut self) {
+        self.controller.join_next().await.unwrap().unwrap();
+    }
+
+    /// A call's count so far.
+    pub fn calls(&self, action: &str) -> u64 {
+        self.metered
+            .counts()
+            .calls
+            .get(action)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The reasons of the events so far.
+    pub fn reasons(&self) -> BTreeSet<&'static str> {
+        let events = self.cluster.events().into_iter();
+        events.map(|event| event.reason).collect()
+    }
+
+    /// Our ENIs' records.
+    pub async fn records(&self) -> Vec<EniRecord> {
+        let records = self.cluster.eni_records().list(&Scope::All).await.unwrap();
+        records.into_iter().map(|read| read.object).collect()
     }
 
     async fn start(&self, name: &NodeName, instance: &InstanceId, journal: Arc<MemoryJournal>) -> SimNode {
@@ -212,6 +296,26 @@ impl World {
         let set = |config: &mut NodeConfig| config.spec.warm.replace(warm) != Some(warm);
         eni_core::cluster::modify(&*store, node, set).await.unwrap();
     }
+}
+
+fn controller(
+    setup: &Setup,
+    metered: &Arc<Metered>,
+    ipamd: &MemoryCluster,
+    environment: &Arc<SimEnvironment>,
+) -> PoolController {
+    let tags = BTreeMap::from([("cluster".to_owned(), "test".to_owned())]);
+    let config = (setup.config)(PoolConfig {
+        warm: setup.warm,
+        ..PoolConfig::new(vec!["subnet-a".into(), "subnet-b".into()], tags)
+    });
+    let backends = Backends {
+        cloud: (setup.between)(metered.clone()),
+        cluster: Arc::new(ipamd.clone()),
+        environment: environment.clone(),
+        leadership: setup.leadership.clone(),
+    };
+    PoolController::new(backends, config)
 }
 
 pub async fn add(service: &Arc<NodeService>, pod: &str, patience: Duration) -> Result<Grant, AddError> {

@@ -45,11 +45,15 @@ impl Address {
         )
     }
 
-    /// The addresses of a link, of one family.
-    pub fn read_all(netlink: &mut Netlink, family: Family, link: u32) -> Result<Vec<Self>, NetlinkError> {
+    /// The addresses of a link, or of all, of one family.
+    pub fn read_all(
+        netlink: &mut Netlink,
+        family: Family,
+        link: Option<u32>,
+    ) -> Result<Vec<Self>, NetlinkError> {
         let mut message = AddressMessage::default();
         message.header.family = address_family(family);
-        message.header.index = link;
+        message.header.index = link.unwrap_or_default();
         let entries = dump(
             netlink,
             "read the addresses",
@@ -61,7 +65,7 @@ impl Address {
                 RouteNetlinkMessage::NewAddress(address) => Self::read(address),
                 _ => None,
             })
-            .filter(|address| address.link == link)
+            .filter(|address| link.is_none_or(|link| address.link == link))
             .collect())
     }
 

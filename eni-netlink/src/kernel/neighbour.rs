@@ -42,11 +42,15 @@ impl Neighbour {
         )
     }
 
-    /// The permanent neighbours of a link, of one family.
-    pub fn read_all(netlink: &mut Netlink, family: Family, link: u32) -> Result<Vec<Self>, NetlinkError> {
+    /// The permanent neighbours of a link, or of all, of one family.
+    pub fn read_all(
+        netlink: &mut Netlink,
+        family: Family,
+        link: Option<u32>,
+    ) -> Result<Vec<Self>, NetlinkError> {
         let mut message = NeighbourMessage::default();
         message.header.family = address_family(family);
-        message.attributes = vec![NeighbourAttribute::IfIndex(link)];
+        message.attributes = link.map(NeighbourAttribute::IfIndex).into_iter().collect();
         let entries = dump(
             netlink,
             "read the neighbours",
@@ -58,7 +62,7 @@ impl Neighbour {
                 RouteNetlinkMessage::NewNeighbour(neighbour) => Self::read(neighbour),
                 _ => None,
             })
-            .filter(|neighbour| neighbour.link == link)
+            .filter(|neighbour| link.is_none_or(|link| neighbour.link == link))
             .collect())
     }
 

@@ -85,8 +85,32 @@ impl Rule {
         )
     }
 
+    /// Deletes the first rule like it that bears another protocol number; the kernel takes 0 for any.
+    pub fn delete_of(&self, protocol: u8) -> Request {
+        let mut message = self.message();
+        message
+            .attributes
+            .retain(|attribute| !matches!(attribute, RuleAttribute::Protocol(_)));
+        message
+            .attributes
+            .push(RuleAttribute::Protocol(RouteProtocol::from(protocol)));
+        Request::new(
+            format!("delete {self} of protocol {protocol}"),
+            RouteNetlinkMessage::DelRule(message),
+        )
+    }
+
     /// Our rules of a family.
     pub fn read_all(netlink: &mut Netlink, family: Family) -> Result<Vec<Self>, NetlinkError> {
+        let rules = Self::read_every(netlink, family)?.into_iter();
+        Ok(rules
+            .filter(|(_, protocol)| *protocol == PROTOCOL)
+            .map(|(rule, _)| rule)
+            .collect())
+    }
+
+    /// Everybody's rules of our shape, of a family, each with its protocol number.
+    pub fn read_every(netlink: &mut Netlink, family: Family) -> Result<Vec<(Self, u8)>, NetlinkError> {
         let mut message = RuleMessage::default();
         message.header.family = address_family(family);
         let entries = dump(netlink, "read the rules", RouteNetlinkMessage::GetRule(message))?;
@@ -125,9 +149,9 @@ impl Rule {
         message
     }
 
-    /// `None` unless it is ours and of our shape.
-    fn read(message: &RuleMessage) -> Option<Self> {
-        let (mut to, mut from, mut priority, mut ours) = (None, None, 0, false);
+    /// The rule and its protocol number; `None` unless it is of our shape.
+    fn read(message: &RuleMessage) -> Option<(Self, u8)> {
+        let (mut to, mut from, mut priority, mut protocol) = (None, None, 0, 0);
         let mut table = u32::from(message.header.table);
         for attribute in &message.attributes {
             match attribute {
@@ -135,7 +159,7 @@ impl Rule {
                 RuleAttribute::Source(address) => from = Some(*address),
                 RuleAttribute::Priority(value) => priority = *value,
                 RuleAttribute::Table(value) => table = *value,
-                RuleAttribute::Protocol(protocol) => ours = u8::from(*protocol) == PROTOCOL,
+                RuleAttribute::Protocol(number) => protocol = u8::from(*number),
                 _ => {}
             }
         }
@@ -145,12 +169,13 @@ impl Rule {
             _ => return None,
         };
         let shaped = message.header.action == RuleAction::ToTable && length == host(address).prefix_len();
-        (ours && shaped).then_some(Self {
+        let rule = Self {
             priority,
             side,
             address,
             table,
-        })
+        };
+        shaped.then_some((rule, protocol))
     }
 
     fn selector(&self) -> String {
@@ -181,16 +206,17 @@ mod tests {
         let addresses: [IpAddr; 2] = ["10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap()];
         for address in addresses {
             for rule in [Rule::to(address), Rule::from(address, 4007)] {
-                assert_eq!(Rule::read(&rule.message()), Some(rule));
+                assert_eq!(Rule::read(&rule.message()), Some((rule, PROTOCOL)));
             }
         }
     }
 
     #[test]
-    fn a_rule_of_another_protocol_is_not_ours() {
-        let mut message = Rule::to("10.0.0.7".parse().unwrap()).message();
+    fn a_rule_of_another_protocol_is_told_apart() {
+        let rule = Rule::to("10.0.0.7".parse().unwrap());
+        let mut message = rule.message();
         message.attributes.pop();
-        assert_eq!(Rule::read(&message), None);
+        assert_eq!(Rule::read(&message), Some((rule, 0)));
     }
 
     #[test]

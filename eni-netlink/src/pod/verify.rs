@@ -84,7 +84,7 @@ impl Report {
             };
             let routes = Route::read_all(netlink, family, filter)?;
             self.present(&plan.host_route(address, host.index), &routes);
-            let neighbours = Neighbour::read_all(netlink, family, host.index)?;
+            let neighbours = Neighbour::read_all(netlink, family, Some(host.index))?;
             self.present(&plan.host_neighbour(address, host.index), &neighbours);
 
             let rules = Rule::read_all(netlink, family)?;
@@ -116,7 +116,7 @@ impl Report {
         self.link(&link, plan.wired.pod_mac, plan.mtu());
         for address in plan.addresses() {
             let family = Family::of(address);
-            let addresses = Address::read_all(netlink, family, link.index)?;
+            let addresses = Address::read_all(netlink, family, Some(link.index))?;
             self.present(&plan.pod_address(address, link.index), &addresses);
             let filter = RouteFilter {
                 table: Some(MAIN),
@@ -126,7 +126,7 @@ impl Report {
             let routes = Route::read_all(netlink, family, filter)?;
             plan.pod_routes(address, link.index)
                 .for_each(|route| self.present(&route, &routes));
-            let neighbours = Neighbour::read_all(netlink, family, link.index)?;
+            let neighbours = Neighbour::read_all(netlink, family, Some(link.index))?;
             self.present(&plan.pod_neighbour(address, link.index), &neighbours);
         }
         Ok(())

@@ -41,6 +41,19 @@ pub(crate) fn rules() -> Vec<String> {
         .collect()
 }
 
+/// Somebody takes away what leads to and from an address.
+pub(crate) fn flush(address: &str) {
+    for line in lines(&ip("neighbour show nud permanent")) {
+        let words: Vec<_> = line.split(' ').collect();
+        if words[0] == address {
+            ip(&format!("neighbour delete {address} dev {}", words[2]));
+        }
+    }
+    ip(&format!("route delete {address}"));
+    ip(&format!("rule delete pref 512 to {address}"));
+    ip(&format!("rule delete pref 1536 from {address}"));
+}
+
 /// Every device, address, rule, route and lasting neighbour of the node.
 pub(crate) fn snapshot() -> Vec<String> {
     let mut all = rules();

@@ -10,7 +10,7 @@ use eni_netlink::NetlinkNetwork;
 use eni_netlink::namespace::Namespace;
 use parking_lot::Mutex;
 
-use crate::bed::{Eni, eventually, ip, node};
+use crate::bed::{Eni, eventually, flush, ip, node};
 
 /// The node under test with an ENI, and two sandboxes.
 struct Kernel {
@@ -57,6 +57,16 @@ impl NetworkHarness for Kernel {
     fn addresses(&self) -> [IpAddr; 2] {
         ["10.0.1.7", "10.0.1.8"].map(|address| address.parse().unwrap())
     }
+
+    async fn flush(&self, address: IpAddr) -> bool {
+        flush(&address.to_string());
+        true
+    }
+
+    async fn detach(&self) -> bool {
+        self.eni.detach();
+        true
+    }
 }
 
 macro_rules! contract {
@@ -86,6 +96,18 @@ contract![
     unwiring_touches_no_other_pod,
     a_late_unwiring_spares_the_new_owner,
     a_missing_pod_does_not_verify,
+    a_survey_lists_wired_pods_with_their_addresses,
+    what_serves_a_pod_or_an_eni_is_not_left_over,
+    a_dead_sandbox_leaves_its_address_over,
+    an_eni_that_went_leaves_its_table_over,
+    a_table_that_a_pod_leaves_by_is_not_left_over,
+    repair_puts_back_what_others_flushed,
+    repair_leads_by_the_table_that_it_is_given,
+    repair_leaves_alone_what_is_well,
+    repair_leaves_alone_what_has_no_device,
+    clearing_leaves_nothing_and_succeeds_again,
+    clearing_spares_an_address_in_use,
+    clearing_spares_a_table_in_use,
 ];
 
 /// The suite's own macro makes tests for the standard runner, so its list is repeated here.

@@ -1,6 +1,6 @@
 //! ENIs in and out of service.
 
-use eni_core::model::{Families, Mac};
+use eni_core::model::Mac;
 use eni_core::network::NetworkError;
 use eni_netlink::{NetlinkNetwork, table_of};
 
@@ -20,7 +20,6 @@ crate::kernel_tests![
     removing_without_the_device_after_a_restart_leaves_nothing,
     removing_one_leaves_the_other,
     two_families_in_two_calls,
-    forwarding,
 ];
 
 fn table(table: u32) -> Vec<String> {
@@ -238,29 +237,4 @@ fn two_families_in_two_calls() {
     assert_eq!(rules().len(), 2);
     network.remove_eni(eni.setup.mac).unwrap();
     assert_eq!(network.list().unwrap(), [""; 0]);
-}
-
-fn forwarding() {
-    let network = node();
-    let eni = Eni::attach(1);
-    let read = |name: &str| {
-        std::fs::read_to_string(format!("/proc/sys/net/{name}"))
-            .unwrap()
-            .trim()
-            .to_owned()
-    };
-    let set = |name: &str, value: &str| std::fs::write(format!("/proc/sys/net/{name}"), value).unwrap();
-    set("ipv4/ip_forward", "0");
-    for device in ["all", "default", "eth1"] {
-        set(&format!("ipv4/conf/{device}/rp_filter"), "1");
-    }
-    network.ensure_forwarding(eni.setup.mac, Families::V4).unwrap();
-    assert_eq!(read("ipv6/conf/all/forwarding"), "0");
-    network.ensure_forwarding(eni.setup.mac, Families::Dual).unwrap();
-    assert_eq!(read("ipv4/ip_forward"), "1");
-    assert_eq!(read("ipv6/conf/all/forwarding"), "1");
-    assert_eq!(read("ipv6/conf/eth1/accept_ra"), "2");
-    for device in ["all", "default", "eth1"] {
-        assert_eq!(read(&format!("ipv4/conf/{device}/rp_filter")), "0", "{device}");
-    }
 }

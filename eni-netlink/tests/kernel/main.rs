@@ -1,9 +1,11 @@
 //! The data path in a real kernel, each test in network namespaces of its own.
 
+mod audit;
 mod bed;
 mod contract;
 mod eni;
 mod ownership;
+mod settings;
 mod traffic;
 mod unwire;
 mod wire;
@@ -19,6 +21,8 @@ fn main() -> ExitCode {
         ownership::tests(),
         eni::tests(),
         traffic::tests(),
+        audit::tests(),
+        settings::tests(),
         contract::tests(),
     ];
     kernel_tests(rooms.into_iter().flatten().collect())

@@ -4,6 +4,7 @@
 
 pub mod boot;
 mod endpoint;
+pub mod netns;
 mod spool;
 mod version;
 

@@ -1,4 +1,7 @@
 //! DELs that no agent was there to hear: one durable file each, which the agent replays.
+//!
+//! The records lie beside the agent's socket, under `/run` as a rule, and a reboot takes them along with the
+//! sandboxes that they are about: what those owned is reclaimed by the boot in which it was given.
 
 use std::{
     fs::{self, File},

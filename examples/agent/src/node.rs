@@ -7,13 +7,18 @@ use eni_core::{
     agent::{Dialogue, DialogueConfig, NodeService, ServiceConfig},
     cluster::Cluster,
     env::Environment,
+    gc::NodeCollector,
     journal::{FileJournal, JournalError},
     model::{InstanceId, NodeName},
     network::NodeNetwork,
+    sandbox::{NamespaceSandboxes, Sandboxes},
 };
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::server::{self, ListenError, Listener, ServeError};
+use crate::{
+    results,
+    server::{self, ListenError, Listener, ServeError},
+};
 
 /// How often the node's own settings are put right. Also how long a deleted pod's device may linger.
 const MAINTENANCE: Duration = Duration::from_secs(2);
@@ -33,6 +38,11 @@ pub struct AgentConfig {
     pub service: ServiceConfig,
     /// How it talks with ipamd.
     pub dialogue: DialogueConfig,
+    /// The pause between two looks for garbage; [`eni_core::gc::INTERVAL`] is usual.
+    pub collection: Duration,
+    /// Where the runtime keeps the results of ADDs, which tell the owners if the journal was lost;
+    /// [`results::DIRECTORIES`] as a rule. A directory that is not there is passed over.
+    pub results: Vec<PathBuf>,
 }
 
 /// What an agent works on.
@@ -42,6 +52,8 @@ pub struct Backends {
     pub cluster: Arc<dyn Cluster>,
     /// The node's kernel.
     pub network: Arc<dyn NodeNetwork>,
+    /// The runtime's sandboxes; `None`: they are told by their network namespaces.
+    pub sandboxes: Option<Arc<dyn Sandboxes>>,
     /// Clock and randomness.
     pub environment: Arc<dyn Environment>,
 }
@@ -70,6 +82,7 @@ pub async fn run(
     let Backends {
         cluster,
         network,
+        sandboxes,
         environment,
     } = backends;
     let service = NodeService::open(journal, environment, config.service).await?;
@@ -82,13 +95,27 @@ pub async fn run(
         network.clone(),
         config.dialogue,
     );
+    let dialogue = match service.recovering() {
+        true => dialogue.with_results(results::read(config.results).await),
+        false => dialogue,
+    };
+    let known = service.clone();
+    let sandboxes =
+        sandboxes.unwrap_or_else(|| Arc::new(NamespaceSandboxes::new(move || known.namespaces())));
+    let collector = Arc::new(NodeCollector::new(
+        service.clone(),
+        network.clone(),
+        sandboxes,
+        dialogue.pods(),
+    ));
     let listener = Listener::bind(&config.endpoint).await?;
     let waiters = service.clone();
     tokio::select! {
         biased;
-        ended = server::run(listener, service, network.clone(), shutdown) => Ok(ended?),
+        ended = server::run(listener, service, network.clone(), collector.clone(), shutdown) => Ok(ended?),
         () = dialogue.run() => Ok(()),
         () = waiters.run() => Ok(()),
+        () = collector.run(config.collection) => Ok(()),
         () = maintain(&config.node, &*network) => Ok(()),
     }
 }

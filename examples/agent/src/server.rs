@@ -10,7 +10,7 @@ pub use replay::ReplayError;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use agent_api::{Endpoint, Spool, proto::agent_server::AgentServer};
-use eni_core::{agent::NodeService, network::NodeNetwork};
+use eni_core::{agent::NodeService, gc::NodeCollector, network::NodeNetwork};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -44,6 +44,7 @@ pub async fn run(
     listener: Listener,
     service: Arc<NodeService>,
     network: Arc<dyn NodeNetwork>,
+    collector: Arc<NodeCollector>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let endpoint = listener.endpoint().clone();
@@ -53,7 +54,7 @@ pub async fn run(
     replay::all(&spool, &service, &*network).await?;
 
     let stopping = CancellationToken::new();
-    let calls = Calls::new(service, network, spool, stopping.clone());
+    let calls = Calls::new(service, network, collector, spool, stopping.clone());
     let router = Server::builder().add_service(AgentServer::new(calls));
     let serve = listener.serve(router, stopping.clone().cancelled_owned());
     tokio::pin!(serve);

@@ -11,9 +11,11 @@ use agent_api::{
 use eni_core::{
     agent::{NodeService, ServiceConfig},
     env::SystemEnvironment,
+    gc::NodeCollector,
     journal::{CommitFault, MemoryJournal},
     model::{EniId, Generation, Mac, NodePool, PoolAddress, PoolEni, SandboxKey},
     network::EniLink,
+    sandbox::NamespaceSandboxes,
     sim::MemoryNetwork,
 };
 use hyper_util::rt::TokioIo;
@@ -61,6 +63,7 @@ impl Bed {
         let service = NodeService::open(Arc::new(journal.clone()), SystemEnvironment::shared(), config)
             .await
             .unwrap();
+        service.recover(&Default::default()).await.unwrap();
         if addresses > 0 {
             accept(&service, addresses).await;
         }
@@ -68,7 +71,14 @@ impl Bed {
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { stopped.await.unwrap_or_default() };
         let network = Arc::new(MemoryNetwork::new());
-        let server = tokio::spawn(server::run(listener, service.clone(), network, shutdown));
+        let collector = collector(&service, network.clone());
+        let server = tokio::spawn(server::run(
+            listener,
+            service.clone(),
+            network,
+            collector,
+            shutdown,
+        ));
         Self {
             endpoint,
             journal,
@@ -94,6 +104,17 @@ impl Bed {
     fn waiting(&self) -> usize {
         *self.service.waiting().borrow()
     }
+}
+
+fn collector(service: &Arc<NodeService>, network: Arc<MemoryNetwork>) -> Arc<NodeCollector> {
+    let known = service.clone();
+    let sandboxes = Arc::new(NamespaceSandboxes::new(move || known.namespaces()));
+    Arc::new(NodeCollector::new(
+        service.clone(),
+        network,
+        sandboxes,
+        Arc::default(),
+    ))
 }
 
 async fn accept(service: &NodeService, addresses: u8) {
@@ -271,7 +292,7 @@ async fn an_add_waits_in_order_and_says_why_it_gave_up() {
     let bed = Bed::new(1).await;
     let mut client = bed.client().await;
     let (_, _open) = add(&mut client, add_request("c1", 1, DEADLINE)).await.unwrap();
-    let late = add(&mut client, add_request("c2", 1, Duration::from_millis(50)))
+    let late = add(&mut client, add_request("c2", 1, Duration::from_millis(200)))
         .await
         .unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded);
@@ -449,6 +470,7 @@ async fn records_that_cannot_be_made_good_keep_it_from_serving() {
         )
     };
     let service = open().await.unwrap();
+    service.recover(&Default::default()).await.unwrap();
     accept(&service, 1).await;
     let owner = eni_core::agent::Add {
         request: eni_core::allocator::AddressRequest {
@@ -468,10 +490,13 @@ async fn records_that_cannot_be_made_good_keep_it_from_serving() {
     let service = open().await.unwrap();
     journal.fail_next(CommitFault::Before);
     let listener = Listener::bind(&endpoint).await.unwrap();
+    let network = Arc::new(MemoryNetwork::new());
+    let collector = collector(&service, network.clone());
     let ended = soon(server::run(
         listener,
         service,
-        Arc::new(MemoryNetwork::new()),
+        network,
+        collector,
         std::future::pending(),
     ))
     .await;
@@ -481,4 +506,90 @@ async fn records_that_cannot_be_made_good_keep_it_from_serving() {
         1,
         "the record is kept for the next start"
     );
+}
+
+fn interface(network: &str, container: &str) -> proto::Interface {
+    (&SandboxKey::new(network, container, "eth0")).into()
+}
+
+async fn gc(client: &mut Client, network: &str, valid: &[&str]) -> Result<proto::GcReply, Status> {
+    let request = proto::GcRequest {
+        versions: Some(spoken()),
+        network: network.to_owned(),
+        valid: valid
+            .iter()
+            .map(|container| interface(network, container))
+            .collect(),
+    };
+    Ok(client.gc(request).await?.into_inner())
+}
+
+#[tokio::test]
+async fn gc_takes_only_what_its_own_network_lacks() {
+    let bed = Bed::new(3).await;
+    let mut client = bed.client().await;
+    for (network, container) in [("net", "dead"), ("net", "valid"), ("other", "dead")] {
+        let request = proto::AddRequest {
+            interface: Some(interface(network, container)),
+            ..add_request(container, 1, DEADLINE)
+        };
+        drop(add(&mut client, request).await.unwrap());
+    }
+    let idle = || {
+        let mut owners = bed.service.owners().into_iter();
+        !owners.any(|(key, _)| bed.service.is_busy(&key))
+    };
+    eventually("the plugins have hung up", idle).await;
+    let reply = gc(&mut client, "net", &["valid"]).await.unwrap();
+    assert_eq!((reply.reclaimed.len(), reply.failed.len()), (1, 0), "{reply:?}");
+    assert!(reply.reclaimed[0].contains("net/dead/eth0"), "{reply:?}");
+    let owners: Vec<_> = bed.service.owners().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(
+        owners,
+        [
+            SandboxKey::new("net", "valid", "eth0"),
+            SandboxKey::new("other", "dead", "eth0")
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_gc_that_says_half_is_refused_and_takes_nothing() {
+    let bed = Bed::new(1).await;
+    let mut client = bed.client().await;
+    drop(add(&mut client, add_request("c1", 1, DEADLINE)).await.unwrap());
+    for (network, valid) in [("", &[][..]), ("net", &[""])] {
+        let refused = gc(&mut client, network, valid).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    }
+    assert_eq!(bed.service.owners().len(), 1);
+}
+
+#[tokio::test]
+async fn an_owner_remembers_its_boot_and_namespace() {
+    let bed = Bed::new(2).await;
+    let mut client = bed.client().await;
+    let told = proto::AddRequest {
+        netns: "/run/netns/x".to_owned(),
+        netns_device: 4,
+        netns_inode: 5,
+        ..add_request("c1", 1, DEADLINE)
+    };
+    drop(add(&mut client, told).await.unwrap());
+    // As a plugin of an earlier version says it.
+    let untold = proto::AddRequest {
+        netns: "/run/netns/y".to_owned(),
+        ..add_request("c2", 1, DEADLINE)
+    };
+    drop(add(&mut client, untold).await.unwrap());
+    let origins = bed
+        .service
+        .owners()
+        .into_iter()
+        .map(|(_, owned)| owned.origin.unwrap());
+    let origins: Vec<_> = origins.collect();
+    assert!(origins.iter().all(|origin| origin.boot == *bed.service.boot()));
+    let netns = origins[0].netns.as_ref().unwrap();
+    assert_eq!((&*netns.path, netns.device, netns.inode), ("/run/netns/x", 4, 5));
+    assert_eq!(origins[1].netns, None);
 }

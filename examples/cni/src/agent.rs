@@ -21,6 +21,7 @@ use tonic::{
 use tower::service_fn;
 
 use crate::{
+    conf::Attachment,
     error::{Code, Error},
     skeleton::Call,
 };
@@ -43,6 +44,16 @@ pub(crate) struct Grant {
 pub(crate) struct OpenGrant {
     pub(crate) grant: Grant,
     _stream: Streaming<proto::AddReply>,
+}
+
+/// How the agent stands.
+pub(crate) enum Standing {
+    /// It would serve an ADD.
+    Ready,
+    /// It would not, for this reason.
+    NotReady(String),
+    /// Nor may pods that run reach everything.
+    Limited(String),
 }
 
 /// A call that the agent did not carry out.
@@ -97,6 +108,8 @@ impl<'a> Agent<'a> {
     /// Asks for the interface's addresses, and waits for them in order.
     pub(crate) async fn add(&mut self) -> Result<OpenGrant, Failure> {
         let env = &self.call.env;
+        // An IPAM plugin does not depend on it; without, the agent knows the sandbox by its id alone.
+        let netns = env.existing_netns().ok();
         let request = proto::AddRequest {
             versions: Some(spoken()),
             interface: Some((&self.call.key()).into()),
@@ -108,6 +121,8 @@ impl<'a> Agent<'a> {
             }),
             started_ns: nanoseconds(self.call.started),
             deadline_ms: self.patience(),
+            netns_device: netns.as_ref().map_or(0, |netns| netns.device),
+            netns_inode: netns.as_ref().map_or(0, |netns| netns.inode),
         };
         let mut rpc = self.rpc.clone();
         let answer = async {
@@ -148,6 +163,37 @@ impl<'a> Agent<'a> {
         let mut rpc = self.rpc.clone();
         let reply = self.within(rpc.check(request)).await?;
         read(reply.grant).map_err(Failure::Refused)
+    }
+
+    /// Whether it would serve an ADD.
+    pub(crate) async fn status(&mut self) -> Result<Standing, Failure> {
+        let request = proto::StatusRequest {
+            versions: Some(spoken()),
+        };
+        let mut rpc = self.rpc.clone();
+        let reply = self.within(rpc.status(request)).await?;
+        Ok(match reply {
+            reply if reply.ready => Standing::Ready,
+            reply if reply.limited => Standing::Limited(reply.reason),
+            reply => Standing::NotReady(reply.reason),
+        })
+    }
+
+    /// Takes back what belongs to none of these attachments; what could not be, with the reason.
+    pub(crate) async fn gc(&mut self, valid: Vec<Attachment>) -> Result<Vec<String>, Failure> {
+        let network = &self.call.conf.network;
+        let valid = valid.into_iter().map(|attachment| proto::Interface {
+            network: network.clone(),
+            container_id: attachment.container,
+            name: attachment.interface,
+        });
+        let request = proto::GcRequest {
+            versions: Some(spoken()),
+            network: network.clone(),
+            valid: valid.collect(),
+        };
+        let mut rpc = self.rpc.clone();
+        Ok(self.within(rpc.gc(request)).await?.failed)
     }
 
     async fn within<T>(

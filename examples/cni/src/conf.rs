@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use agent_api::Endpoint;
 use eni_core::model::PodAddresses;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -16,6 +16,9 @@ use crate::{
 
 /// The IPAM plugin that is part of this program.
 const OWN_IPAM: &str = "tke-eni-ipamc";
+
+/// The key by which the runtime tells GC what to keep (CNI 1.1.0).
+const VALID_ATTACHMENTS: &str = "cni.dev/valid-attachments";
 
 /// What CNI's history says of a configuration without `cniVersion`.
 const UNSAID_VERSION: &str = "0.1.0";
@@ -40,6 +43,7 @@ const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
 /// | `timeoutSeconds` | 1 to 230, 60 by default: how long one call may take |
 /// | `ipam.type` | `tke-eni-ipamc` by default; another IPAM plugin is executed |
 /// | `ipam.backend` | where the agent listens, [`Endpoint::DEFAULT`] by default |
+/// | `cni.dev/valid-attachments` | GC: every attachment of the network that is valid |
 /// | `eni` | with another IPAM plugin: the ENI's device, by whose table the pods leave |
 /// | `routeTable` | accepted and not used: the agent knows the table of each address |
 ///
@@ -54,8 +58,18 @@ pub(crate) struct Conf {
     pub(crate) eni: Option<String>,
     pub(crate) ipam: Ipam,
     prev_result: Option<Value>,
+    valid: Option<Value>,
     /// The text itself, for delegated plugins.
     pub(crate) text: Vec<u8>,
+}
+
+/// An interface that the runtime knows.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Attachment {
+    #[serde(rename = "containerID")]
+    pub(crate) container: String,
+    #[serde(rename = "ifname")]
+    pub(crate) interface: String,
 }
 
 /// Who gives the addresses.
@@ -94,6 +108,7 @@ impl Conf {
             eni: keys.get_if("eni", "must name a device", |name: &String| !name.is_empty())?,
             ipam: keys.ipam()?,
             prev_result: keys.get("prevResult", "must be an object")?,
+            valid: keys.map.get(VALID_ATTACHMENTS).cloned(),
             text,
         })
     }
@@ -106,6 +121,17 @@ impl Conf {
             .ok_or_else(|| Error::config("prevResult", "is required by CHECK"))?;
         CniResult::read(previous)
             .map_err(|error| Error::config("prevResult", format!("is no CNI result: {error}")))
+    }
+
+    /// Every attachment that is valid, which GC cannot do without: one that is not said would be taken for
+    /// none. Null is an empty list, as some runtimes write it.
+    pub(crate) fn valid_attachments(&self) -> Result<Vec<Attachment>, Error> {
+        let valid = self.valid.clone();
+        let valid = valid.ok_or_else(|| Error::config(VALID_ATTACHMENTS, "is required by GC"))?;
+        let valid: Option<Vec<Attachment>> = serde_json::from_value(valid).map_err(|error| {
+            Error::config(VALID_ATTACHMENTS, format!("is no list of attachments: {error}"))
+        })?;
+        Ok(valid.unwrap_or_default())
     }
 
     /// The addresses that ADD answered with, as far as the runtime tells; DEL can do without.

@@ -68,6 +68,16 @@ impl<'a> Delegate<'a> {
         self.execute("CHECK", self.call.deadline).await.map(drop)
     }
 
+    /// Its STATUS.
+    pub(crate) async fn status(&self) -> Result<(), Error> {
+        self.execute("STATUS", self.call.deadline).await.map(drop)
+    }
+
+    /// Its GC.
+    pub(crate) async fn gc(&self) -> Result<(), Error> {
+        self.execute("GC", self.call.deadline).await.map(drop)
+    }
+
     /// Runs the plugin with this call's standard input and environment; what it wrote.
     async fn execute(&self, command: &str, deadline: Instant) -> Result<Vec<u8>, Error> {
         let child = Process::new(&self.program)

@@ -23,6 +23,10 @@ pub(crate) enum Code {
     Config,
     /// The runtime should try again later.
     TryAgainLater,
+    /// STATUS: an ADD would not be served.
+    NotAvailable,
+    /// STATUS: nor may pods that run reach everything.
+    Limited,
     /// 100: the agent refuses; its sentence says what to do.
     Refused,
     /// 101: the kernel's networking could not be changed.
@@ -43,6 +47,8 @@ impl Code {
             Self::Decoding => 6,
             Self::Config => 7,
             Self::TryAgainLater => 11,
+            Self::NotAvailable => 50,
+            Self::Limited => 51,
             Self::Refused => 100,
             Self::Kernel => 101,
             Self::Differs => 102,
@@ -75,6 +81,11 @@ impl Error {
             Code::Config,
             format!("invalid network configuration: key `{key}` {complaint}"),
         )
+    }
+
+    /// The same under another code.
+    pub(crate) fn with_code(self, code: Code) -> Self {
+        Self { code, ..self }
     }
 
     /// Adds to the details.

@@ -1,9 +1,9 @@
 //! The environment of a call: which interface of which sandbox.
 
-use std::{env, ffi::OsString, fs, io, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{env, ffi::OsString, path::PathBuf};
 
-use eni_core::model::{PodKey, Uid};
-use nix::sys::statfs::{NSFS_MAGIC, statfs};
+use agent_api::netns;
+use eni_core::model::{Netns, PodKey, Uid};
 
 use crate::{
     command::Command,
@@ -13,7 +13,8 @@ use crate::{
 /// The longest name that the kernel gives an interface (`IFNAMSIZ` with the final zero byte is 16).
 const INTERFACE_NAME: usize = 15;
 
-/// The environment of a call. After VERSION its fields are empty.
+/// The environment of a call. STATUS and GC are about no interface, and VERSION about nothing: what they do
+/// not need is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Invocation {
     pub(crate) container: String,
@@ -48,16 +49,20 @@ impl Invocation {
         if !absent.is_empty() {
             return Err(missing(&absent));
         }
-        if command == Command::Version {
-            return Ok((command, Self::default()));
+        let path = variable("CNI_PATH").map(|path| env::split_paths(&path).collect());
+        let path = path.unwrap_or_default();
+        if !command.is_about_an_interface() {
+            let invocation = Self {
+                path,
+                ..Self::default()
+            };
+            return Ok((command, invocation));
         }
         let mut invocation = Self {
             container: text("CNI_CONTAINERID")?.unwrap_or_default(),
             netns: text("CNI_NETNS")?,
             interface: text("CNI_IFNAME")?.unwrap_or_default(),
-            path: variable("CNI_PATH")
-                .map(|path| env::split_paths(&path).collect())
-                .unwrap_or_default(),
+            path,
             ..Self::default()
         };
         if !is_identifier(&invocation.container) {
@@ -72,30 +77,24 @@ impl Invocation {
     }
 
     /// The sandbox's network namespace, which must exist and be another than this process's own.
-    pub(crate) fn existing_netns(&self) -> Result<&str, Error> {
-        let netns = self.netns.as_deref().ok_or_else(|| missing(&["CNI_NETNS"]))?;
-        let gone = || {
-            let sentence = format!("there is no network namespace {netns} (any more); the sandbox is gone");
-            Error::new(Code::UnknownContainer, sentence)
+    pub(crate) fn existing_netns(&self) -> Result<Netns, Error> {
+        let path = self.netns.as_deref().ok_or_else(|| missing(&["CNI_NETNS"]))?;
+        let read = |path: &str| {
+            netns::identify(path)
+                .map_err(|error| Error::new(Code::Io, format!("network namespace {path}: {error}")))
         };
-        let failed = |error: io::Error| Error::new(Code::Io, format!("network namespace {netns}: {error}"));
-        let namespace = fs::metadata(netns).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => gone(),
-            _ => failed(error),
+        let found = read(path)?.ok_or_else(|| {
+            let sentence = format!("there is no network namespace {path} (any more); the sandbox is gone");
+            Error::new(Code::UnknownContainer, sentence)
         })?;
-        // A bind mount that is gone leaves a plain file behind.
-        let mounted = statfs(netns).map_err(|errno| failed(errno.into()))?;
-        if mounted.filesystem_type() != NSFS_MAGIC {
-            return Err(gone());
-        }
-        let own = fs::metadata("/proc/self/ns/net").map_err(failed)?;
-        if (namespace.dev(), namespace.ino()) == (own.dev(), own.ino()) {
+        let own = read("/proc/self/ns/net")?;
+        if own.is_some_and(|own| (own.device, own.inode) == (found.device, found.inode)) {
             return Err(invalid(
                 "CNI_NETNS",
-                format!("is {netns}, which is the node's own network namespace"),
+                format!("is {path}, which is the node's own network namespace"),
             ));
         }
-        Ok(netns)
+        Ok(found)
     }
 }
 

@@ -66,8 +66,19 @@ fn a_del_needs_no_namespace_and_version_needs_nothing() {
 }
 
 #[test]
+fn status_and_gc_are_about_no_interface() {
+    for (name, expected) in [("STATUS", Command::Status), ("GC", Command::Gc)] {
+        let variables = BTreeMap::from([("CNI_COMMAND", name), ("CNI_PATH", "/a:/b")]);
+        let read = Invocation::read(|name| variables.get(name).map(OsString::from));
+        let (command, invocation) = read.unwrap();
+        assert_eq!((command, invocation.path.len()), (expected, 2));
+        assert_eq!(invocation.container, "");
+    }
+}
+
+#[test]
 fn refuses_unknown_commands() {
-    for command in ["STATUS", "GC", "add", "ADD "] {
+    for command in ["UPDATE", "status", "add", "ADD "] {
         assert!(complaint(&[("CNI_COMMAND", command)]).contains(command));
     }
 }
@@ -118,7 +129,6 @@ fn a_namespace_must_exist_and_be_one_of_somebody_else() {
             ..Default::default()
         }
         .existing_netns()
-        .map(str::to_owned)
     };
     assert_eq!(check("/nowhere/at/all").unwrap_err().code, Code::UnknownContainer);
     assert_eq!(

@@ -7,7 +7,7 @@ use eni_core::model::PodAddresses;
 use tokio::time::Instant;
 
 use crate::{
-    agent::{Agent, Failure, record_del},
+    agent::{Agent, Failure, Standing, record_del},
     conf::Ipam,
     error::{Code, Error},
     result::CniResult,
@@ -50,6 +50,40 @@ impl Plugin for EniIpamc {
         }
         Ok(())
     }
+
+    async fn status(&self, call: &Call) -> Result<(), Error> {
+        status(call, endpoint(call)?).await
+    }
+
+    async fn gc(&self, call: &Call) -> Result<(), Error> {
+        collect(call, endpoint(call)?).await
+    }
+}
+
+/// Whether the agent would serve an ADD.
+pub(crate) async fn status(call: &Call, endpoint: &Endpoint) -> Result<(), Error> {
+    let asked = async {
+        let mut agent = Agent::connect(endpoint, call, call.deadline).await?;
+        Ok::<_, Error>(agent.status().await?)
+    };
+    let standing = asked.await.map_err(|error| error.with_code(Code::NotAvailable))?;
+    match standing {
+        Standing::Ready => Ok(()),
+        Standing::NotReady(reason) => Err(Error::new(Code::NotAvailable, reason)),
+        Standing::Limited(reason) => Err(Error::new(Code::Limited, reason)),
+    }
+}
+
+/// Has the agent take back what belongs to none of the attachments that the runtime knows.
+pub(crate) async fn collect(call: &Call, endpoint: &Endpoint) -> Result<(), Error> {
+    let valid = call.conf.valid_attachments()?;
+    let mut agent = Agent::connect(endpoint, call, call.deadline).await?;
+    let failed = agent.gc(valid).await?;
+    let Some((first, more)) = failed.split_first() else {
+        return Ok(());
+    };
+    let error = Error::new(Code::Kernel, format!("{first}; the agent tries again by itself"));
+    Err(more.iter().fold(error, Error::details))
 }
 
 /// Takes an interface off the wire and then gives its addresses back, also while the agent is away.

@@ -12,7 +12,7 @@ use crate::{
     conf::Ipam,
     delegate::Delegate,
     error::{Code, Error},
-    ipamc::{give_back, release},
+    ipamc::{collect, give_back, release, status},
     result::CniResult,
     skeleton::{Call, Plugin},
     wiring,
@@ -46,7 +46,12 @@ impl Plugin for RouteEni {
 
     async fn check(&self, call: &Call) -> Result<(), Error> {
         let previous = call.conf.prev_result()?;
-        let netns = call.env.existing_netns()?;
+        let netns = call.env.existing_netns().map_err(|error| match error.code {
+            // By that code a runtime might leave out the DEL that the interface still needs.
+            Code::UnknownContainer => error.with_code(Code::Differs),
+            _ => error,
+        })?;
+        let netns = &*netns.path;
         let claimed: PodAddresses = previous.addresses_of(&call.env.interface, netns).collect();
         let (addresses, table) = match &call.conf.ipam {
             Ipam::Agent(endpoint) => {
@@ -75,10 +80,25 @@ impl Plugin for RouteEni {
         }
         wiring::verify(&wiring::plan(call, netns, addresses, table))
     }
+
+    async fn status(&self, call: &Call) -> Result<(), Error> {
+        match &call.conf.ipam {
+            Ipam::Agent(endpoint) => status(call, endpoint).await,
+            Ipam::Plugin(name) => Delegate::find(name, call)?.status().await,
+        }
+    }
+
+    async fn gc(&self, call: &Call) -> Result<(), Error> {
+        match &call.conf.ipam {
+            Ipam::Agent(endpoint) => collect(call, endpoint).await,
+            Ipam::Plugin(name) => Delegate::find(name, call)?.gc().await,
+        }
+    }
 }
 
 async fn add_with_agent(call: &Call, endpoint: &Endpoint) -> Result<CniResult, Error> {
     let netns = call.env.existing_netns()?;
+    let netns = &*netns.path;
     let mut agent = Agent::connect(endpoint, call, call.deadline).await?;
     let granted = agent.add().await?;
     let (addresses, table) = (granted.grant.addresses, granted.grant.table);
@@ -113,6 +133,7 @@ async fn still_owned(agent: &mut Agent<'_>, addresses: PodAddresses) -> Result<(
 
 async fn add_with_plugin(call: &Call, ipam: &Delegate<'_>) -> Result<CniResult, Error> {
     let netns = call.env.existing_netns()?;
+    let netns = &*netns.path;
     let table = table_of_device(call)?;
     let undo = |error: Error| async { Err(error.and(ipam.del(Instant::now() + CLEANUP).await)) };
     let given = match ipam.add().await {

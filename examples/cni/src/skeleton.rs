@@ -36,7 +36,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// The interface that the call is about.
+    /// The interface that the call is about; not of STATUS and GC.
     pub(crate) fn key(&self) -> SandboxKey {
         SandboxKey::new(&self.conf.network, &self.env.container, &self.env.interface)
     }
@@ -47,6 +47,8 @@ pub(crate) trait Plugin {
     fn add(&self, call: &Call) -> impl Future<Output = Result<CniResult, Error>>;
     fn del(&self, call: &Call) -> impl Future<Output = Result<(), Error>>;
     fn check(&self, call: &Call) -> impl Future<Output = Result<(), Error>>;
+    fn status(&self, call: &Call) -> impl Future<Output = Result<(), Error>>;
+    fn gc(&self, call: &Call) -> impl Future<Output = Result<(), Error>>;
 }
 
 /// Runs this process as the plugin `tke-route-eni`.
@@ -92,11 +94,12 @@ fn run(plugin: impl Plugin, version: &mut SpecVersion) -> Result<Option<Value>, 
     let document = Document::read(text)?;
     *version = document.version()?;
     let conf = Conf::read(document, *version)?;
-    if command == Command::Check && conf.version < SpecVersion::V0_4_0 {
+    if conf.version < command.since() {
         return Err(Error::new(
             Code::IncompatibleVersion,
             format!(
-                "CHECK came with version 0.4.0 of CNI, and the configuration has cniVersion {}",
+                "{command} came with version {} of CNI, and the configuration has cniVersion {}",
+                command.since(),
                 conf.version
             ),
         ));
@@ -117,6 +120,8 @@ fn run(plugin: impl Plugin, version: &mut SpecVersion) -> Result<Option<Value>, 
             Command::Add => Ok(Some(plugin.add(&call).await?.to_json(call.conf.version))),
             Command::Del => plugin.del(&call).await.map(|()| None),
             Command::Check => plugin.check(&call).await.map(|()| None),
+            Command::Status => plugin.status(&call).await.map(|()| None),
+            Command::Gc => plugin.gc(&call).await.map(|()| None),
             Command::Version => unreachable!("answered above"),
         }
     })

@@ -13,7 +13,7 @@ pub(crate) enum SpecVersion {
     V0_4_0,
     /// 1.0.0: a result's addresses no longer say their family.
     V1_0_0,
-    /// 1.1.0: a result's interfaces say their MTU.
+    /// 1.1.0: a result's interfaces say their MTU; adds STATUS and GC.
     V1_1_0,
 }
 

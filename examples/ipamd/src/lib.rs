@@ -3,26 +3,16 @@
 //! It is a library: [`run`] takes the cloud, the cluster and the environment from its caller. What it
 //! decides is in `eni_core::controller`.
 
-use std::{future::Future, sync::Arc};
+use std::future::Future;
 
-use eni_core::{
-    cloud::Cloud,
-    cluster::Cluster,
-    controller::{PoolConfig, PoolController},
-    env::Environment,
-};
+use eni_core::controller::{Backends, PoolConfig, PoolController};
 
-/// Runs the controllers until `shutdown` is ready. Orders under way are found again by the next run.
-pub async fn run(
-    cloud: Arc<dyn Cloud>,
-    cluster: Arc<dyn Cluster>,
-    environment: Arc<dyn Environment>,
-    config: PoolConfig,
-    shutdown: impl Future<Output = ()>,
-) {
+/// Runs the controllers until `shutdown` is ready or leadership is lost. Orders under way are found again
+/// by the next run.
+pub async fn run(backends: Backends, config: PoolConfig, shutdown: impl Future<Output = ()>) {
     let subnets = config.subnets.len();
     tracing::info!(subnets, warm = ?config.warm, "ipamd starts");
-    let pools = PoolController::new(cloud, cluster, environment, config);
+    let pools = PoolController::new(backends, config);
     tokio::select! {
         biased;
         () = shutdown => tracing::info!("ipamd stops"),

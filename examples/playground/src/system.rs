@@ -8,8 +8,9 @@ use eni_core::{
     agent::{DialogueConfig, Release, ServiceConfig},
     cloud::{CallCounts, Metered},
     cluster::{Cluster, ClusterError, modify},
-    controller::PoolConfig,
+    controller::{self, PoolConfig},
     env::{Environment, SystemEnvironment},
+    leadership::Unrivalled,
     model::{Families, Node as NodeObject, NodeConfig, Uid, WarmRange},
     network::NetworkError,
     sim::MemoryCluster,
@@ -81,14 +82,13 @@ impl System {
             ..PoolConfig::new(subnets, tags)
         };
         let stop = system.stop.clone().cancelled_owned();
-        let ipamd = ipamd::run(
+        let backends = controller::Backends {
             cloud,
-            Arc::new(cluster.connect()),
-            environment.clone(),
-            config,
-            stop,
-        );
-        system.parts.spawn(ipamd);
+            cluster: Arc::new(cluster.connect()),
+            environment: environment.clone(),
+            leadership: Arc::new(Unrivalled),
+        };
+        system.parts.spawn(ipamd::run(backends, config, stop));
         for node in &vpc.nodes {
             system.start_agent(node, environment.clone())?;
             cluster.put_node(NodeObject {
@@ -120,10 +120,14 @@ impl System {
                 report_interval: RELEASE,
                 ..DialogueConfig::default()
             },
+            collection: eni_core::gc::INTERVAL,
+            // Its journals outlive its runtime.
+            results: Vec::new(),
         };
         let backends = Backends {
             cluster: Arc::new(self.cluster.connect()),
             network: Arc::new(network),
+            sandboxes: None,
             environment,
         };
         let (name, errors) = (node.plan.name.clone(), self.errors.clone());

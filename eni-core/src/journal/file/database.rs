@@ -20,7 +20,8 @@ use super::{
 use crate::journal::{JournalError, Memory};
 
 /// The version of the tables and their rows. A version that older programs would misread gets the next
-/// number; a new field that they may ignore does not.
+/// number. A new field that they may ignore does not: a row that they do not write keeps it. Nor does a
+/// new state of an address: an older program refuses a journal that holds one, and takes others.
 pub(super) const FORMAT: u32 = 1;
 
 const FORMAT_TABLE: TableDefinition<'static, &'static str, u32> = TableDefinition::new("format");
@@ -42,10 +43,24 @@ pub(super) struct Store {
 impl Store {
     /// Opens the file, or makes it where there is none.
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
-        let there = path.try_exists().map_err(|error| inaccessible(path, &error))?;
-        if !there {
+        if !exists(path)? {
             make(path)?;
         }
+        Self::open_existing(path)
+    }
+
+    /// Opens again a file that was open a moment ago. If it is gone, so is what it remembered: an empty
+    /// one in its place would be believed.
+    pub(super) fn reopen(path: &Path) -> Result<Self, JournalError> {
+        if !exists(path)? {
+            let message = "its file has vanished; find out what removed it, then restart the agent, which \
+                           looks for the owners in the kernel";
+            return Err(failure(path, message));
+        }
+        Self::open_existing(path)
+    }
+
+    fn open_existing(path: &Path) -> Result<Self, JournalError> {
         let database = builder().open(path).map_err(|error| unopened(path, error))?;
         let store = Self {
             path: path.to_owned(),
@@ -84,22 +99,38 @@ impl Store {
         Ok(())
     }
 
+    /// Every row of a table. One that this version does not understand is an error: whatever it says
+    /// keeps an address from being given out.
     fn rows<T>(
         &self,
         table: Table,
         decode: impl Fn(&str, &[u8]) -> serde_json::Result<T>,
     ) -> Result<Vec<T>, JournalError> {
-        let read = || -> Result<Vec<T>, Box<dyn std::error::Error>> {
-            let mut rows = Vec::new();
-            for row in self.database.begin_read()?.open_table(table)?.iter()? {
-                let (key, value) = row?;
-                let decoded = decode(key.value(), value.value());
-                rows.push(decoded.map_err(|error| format!("row {} of `{table}`: {error}", key.value()))?);
-            }
-            Ok(rows)
-        };
-        read().map_err(|error| damaged(&self.path, &error))
+        let mut rows = Vec::new();
+        for (key, value) in self.raw(table).map_err(|error| damaged(&self.path, &error))? {
+            rows.push(decode(&key, &value).map_err(|error| {
+                let row = format!("row {key} of `{table}`: {error}");
+                match error.is_data() {
+                    true => unknown(&self.path, &row),
+                    false => damaged(&self.path, &row),
+                }
+            })?);
+        }
+        Ok(rows)
     }
+
+    fn raw(&self, table: Table) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+        let mut rows = Vec::new();
+        for row in self.database.begin_read()?.open_table(table)?.iter()? {
+            let (key, value) = row?;
+            rows.push((key.value().to_owned(), value.value().to_vec()));
+        }
+        Ok(rows)
+    }
+}
+
+fn exists(path: &Path) -> Result<bool, JournalError> {
+    path.try_exists().map_err(|error| inaccessible(path, &error))
 }
 
 fn builder() -> Builder {
@@ -221,4 +252,13 @@ fn inaccessible(path: &Path, error: &io::Error) -> JournalError {
 
 fn damaged(path: &Path, error: &dyn std::fmt::Display) -> JournalError {
     failure(path, format!("it is damaged ({error}); {RESCUE}"))
+}
+
+/// A row that is whole and says something that this version has no word for.
+fn unknown(path: &Path, row: &str) -> JournalError {
+    let message = format!(
+        "it holds what this version does not know ({row}); run the newer version that wrote it, or drain \
+         the node and move the file away"
+    );
+    failure(path, message)
 }

@@ -14,7 +14,11 @@ use jiff::Timestamp;
 use redb::{Database, TableDefinition};
 use tempfile::TempDir;
 
-use super::{FileJournal, codec::OWNED, database::FORMAT};
+use super::{
+    FileJournal,
+    codec::{HELD, OWNED},
+    database::FORMAT,
+};
 use crate::{
     journal::{Change, Hold, Journal, Memory},
     model::{Allocation, Generation, NodePool, PodAddresses, PoolAddress, SandboxKey},
@@ -188,6 +192,55 @@ async fn unknown_fields_are_tolerated_and_nonsense_is_not() {
     );
 }
 
+/// A newer version of the same format wrote something that this one has no word for: neither dropped
+/// nor taken for damage.
+#[tokio::test]
+async fn a_state_of_an_address_that_is_not_known_is_refused_and_left_alone() {
+    let (_directory, path) = place();
+    filled(&path, 1).await;
+    edit(&path, |transaction| {
+        let mut table = transaction.open_table(HELD).unwrap();
+        let value: &[u8] = br#"{"state":"quarantined","since":"2027-01-01T00:00:00Z"}"#;
+        table.insert(r#"["10.0.0.9",7]"#, value).unwrap();
+    });
+    let journal = FileJournal::open(&path).await.unwrap();
+    let message = journal.load().await.unwrap_err().to_string();
+    assert!(
+        message.contains("quarantined") && message.contains("run the newer version"),
+        "{message}"
+    );
+    edit_after(journal, &path, |transaction| {
+        let table = transaction.open_table(HELD).unwrap();
+        assert!(
+            redb::ReadableTable::get(&table, r#"["10.0.0.9",7]"#)
+                .unwrap()
+                .is_some()
+        );
+    });
+}
+
+#[tokio::test]
+async fn fields_that_are_not_known_stay_in_rows_that_are_not_written() {
+    let (_directory, path) = place();
+    filled(&path, 1).await;
+    let (row, value) = (
+        r#"["10.0.0.9",7]"#,
+        r#"{"state":"withdrawn","since":"2027-01-01T00:00:00Z"}"#,
+    );
+    edit(&path, |transaction| {
+        let mut table = transaction.open_table(HELD).unwrap();
+        table.insert(row, value.as_bytes()).unwrap();
+    });
+    let journal = FileJournal::open(&path).await.unwrap();
+    assert_eq!(journal.load().await.unwrap().held.len(), 2);
+    journal.commit(pair(2)).await.unwrap();
+    edit_after(journal, &path, |transaction| {
+        let table = transaction.open_table(HELD).unwrap();
+        let kept = redb::ReadableTable::get(&table, row).unwrap().unwrap();
+        assert_eq!(kept.value(), value.as_bytes());
+    });
+}
+
 /// Every part of the file in turn is overwritten: the journal must notice, or hold exactly what it held
 /// (where the part was unused).
 #[tokio::test]
@@ -297,6 +350,11 @@ async fn child_that_commits_until_killed() {
         });
         join_all(commits).await;
     }
+}
+
+fn edit_after(journal: FileJournal, path: &Path, change: impl FnOnce(&redb::WriteTransaction)) {
+    drop(journal);
+    edit(path, change);
 }
 
 fn edit(path: &Path, change: impl FnOnce(&redb::WriteTransaction)) {

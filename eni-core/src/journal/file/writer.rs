@@ -20,11 +20,14 @@ pub(super) enum Request {
 
 /// Opens the file and serves requests until nobody can send one.
 pub(super) fn run(path: &Path, requests: &Receiver<Request>, opened: Answer<()>) {
-    let mut writer = Writer { path, store: None };
-    match writer.store() {
-        Ok(_) => tell(opened, Ok(())),
+    let mut writer = match Store::open(path) {
+        Ok(store) => Writer {
+            path,
+            store: Some(store),
+        },
         Err(error) => return tell(opened, Err(error)),
-    }
+    };
+    tell(opened, Ok(()));
     while let Ok(first) = requests.recv() {
         let mut group = Vec::new();
         for request in std::iter::once(first).chain(requests.try_iter()).take(MAX_GROUP) {
@@ -51,7 +54,7 @@ impl Writer<'_> {
     fn store(&mut self) -> Result<&mut Store, JournalError> {
         let store = match self.store.take() {
             Some(store) => store,
-            None => Store::open(self.path)?,
+            None => Store::reopen(self.path)?,
         };
         Ok(self.store.insert(store))
     }
@@ -86,6 +89,7 @@ mod tests {
     fn a_journal_that_was_closed_by_a_failure_is_opened_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("journal");
+        drop(Store::open(&path).unwrap());
         let mut writer = Writer {
             path: &path,
             store: None,
@@ -94,6 +98,25 @@ mod tests {
         writer.commit(vec![(Vec::new(), answer)]);
         assert_eq!(answered.try_recv().unwrap(), Ok(()));
         assert_eq!(writer.store().unwrap().load().unwrap(), Memory::default());
+    }
+
+    #[test]
+    fn a_journal_whose_file_vanished_is_not_begun_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        drop(Store::open(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        let mut writer = Writer {
+            path: &path,
+            store: None,
+        };
+        for _ in 0..2 {
+            let (answer, mut answered) = oneshot::channel();
+            writer.commit(vec![(Vec::new(), answer)]);
+            let error = answered.try_recv().unwrap().unwrap_err();
+            assert!(error.to_string().contains("vanished"), "{error}");
+            assert!(!path.exists());
+        }
     }
 
     #[test]

@@ -15,15 +15,44 @@ use super::{
     process::Who,
 };
 use crate::{
-    controller::{PoolConfig, PoolController},
+    controller::{Backends, PoolConfig, PoolController},
+    leadership::{Leadership, Unrivalled},
     model::SubnetId,
-    sim::MemoryCluster,
+    sim::{MemoryCluster, world::Bug},
 };
 
 /// How long a lease lasts without renewal; Kubernetes' default.
 const LEASE: Duration = Duration::from_secs(15);
 /// How often it is renewed.
 const RENEWAL: Duration = Duration::from_secs(2);
+
+/// A leader's lease, which ends unless it is renewed.
+struct Lease {
+    until: Mutex<Instant>,
+}
+
+impl Lease {
+    fn new() -> Self {
+        Self {
+            until: Mutex::new(Instant::now() + LEASE),
+        }
+    }
+
+    fn renew(&self) {
+        *self.until.lock() = Instant::now() + LEASE;
+    }
+
+    fn end(&self) -> Instant {
+        *self.until.lock()
+    }
+}
+
+impl Leadership for Lease {
+    fn remaining(&self) -> Option<Duration> {
+        let left = self.end().saturating_duration_since(Instant::now());
+        Some(left).filter(|left| !left.is_zero())
+    }
+}
 
 /// The ipamd of a cluster.
 pub(super) struct Ipamd {
@@ -62,13 +91,13 @@ impl Ipamd {
         let world = &self.world;
         let handle = Handle::new(world, Who::Ipamd(number));
         world.step(&handle.process.who, "lead", String::new(), "");
-        let until = Mutex::new(Instant::now() + LEASE);
+        let lease = Arc::new(Lease::new());
         let mut tasks = JoinSet::new();
-        tasks.spawn(self.serve(handle.clone()));
+        tasks.spawn(self.serve(handle.clone(), lease.clone()));
         let renewal = async {
             loop {
                 sleep(RENEWAL).await;
-                *until.lock() = Instant::now() + LEASE;
+                lease.renew();
             }
         };
         let isolated = tokio::select! {
@@ -78,7 +107,7 @@ impl Ipamd {
             () = self.isolated.notified() => true,
             () = renewal => false,
         };
-        let end = *until.lock();
+        let end = lease.end();
         if !isolated {
             handle.process.cut();
             tasks.shutdown().await;
@@ -101,7 +130,7 @@ impl Ipamd {
         sleep_until(end).await;
     }
 
-    fn serve(&self, handle: Handle) -> impl Future<Output = ()> + use<> {
+    fn serve(&self, handle: Handle, lease: Arc<Lease>) -> impl Future<Output = ()> + use<> {
         let world = &self.world;
         let connection = world.cluster.connect();
         *self.connection.lock() = Some(connection.clone());
@@ -114,8 +143,17 @@ impl Ipamd {
             warm: world.setting.warm,
             ..PoolConfig::new(self.subnets.clone(), tags)
         };
-        let cloud = Arc::new(SimCloud(handle));
-        let controller = PoolController::new(cloud, cluster, world.environment.clone(), config);
-        controller.run()
+        let leadership: Arc<dyn Leadership> = if world.has(Bug::DeafLeader) {
+            Arc::new(Unrivalled)
+        } else {
+            lease
+        };
+        let backends = Backends {
+            cloud: Arc::new(SimCloud(handle)),
+            cluster,
+            environment: world.environment.clone(),
+            leadership,
+        };
+        PoolController::new(backends, config).run()
     }
 }

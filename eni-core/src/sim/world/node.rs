@@ -8,13 +8,14 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     core::World,
-    handles::{Handle, SimCluster, SimJournal, SimNetwork},
+    handles::{Handle, SimCluster, SimJournal, SimNetwork, SimSandboxes},
     plugin,
     process::{Process, Who},
     truth::MachineFact,
 };
 use crate::{
     agent::{Dialogue, DialogueConfig, NodeService, Release, ServiceConfig},
+    gc::{self, NodeCollector},
     journal::MemoryJournal,
     model::{InstanceId, Node, NodeName, NodePool, PodAddresses, SandboxKey},
     sim::{MemoryCluster, MemoryNetwork, MemorySandboxes, SimEnvironment},
@@ -217,21 +218,26 @@ impl SimNode {
             },
             release_interval: setting.release_interval,
             report_interval: Duration::from_secs(5),
-            retry_interval: Duration::from_secs(1),
+            ..DialogueConfig::default()
         };
         let dialogue = Dialogue::new(
             self.name.clone(),
             machine.instance.clone(),
             service.clone(),
             cluster,
-            network,
+            network.clone(),
             config,
         );
+        let sandboxes = Arc::new(SimSandboxes {
+            handle: handle.clone(),
+            runtime: machine.runtime.clone(),
+        });
+        let collector = NodeCollector::new(service.clone(), network, sandboxes, dialogue.pods());
         {
             let mut state = self.state.lock();
             state.connection = Some(connection);
             state.agent = Some((handle.process.clone(), service.clone()));
         }
-        futures::join!(dialogue.run(), service.run());
+        futures::join!(dialogue.run(), service.run(), collector.run(gc::INTERVAL));
     }
 }

@@ -87,6 +87,7 @@ impl Sandbox {
                         device: 4,
                         inode: self.number,
                     }),
+                    started: Some(uptime.since),
                 }),
             },
             deadline: Instant::now() + patience,

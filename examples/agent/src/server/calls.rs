@@ -1,4 +1,4 @@
-//! The four calls: requests are checked and translated, outcomes get a gRPC code and their sentence.
+//! The five calls: requests are checked and translated, outcomes get a gRPC code and their sentence.
 //!
 //! | code | the plugin |
 //! | --- | --- |
@@ -6,16 +6,17 @@
 //! | `CANCELLED`, `FAILED_PRECONDITION`, `INVALID_ARGUMENT`, `NOT_FOUND` | reports the sentence |
 //! | `INTERNAL` | reports an I/O failure |
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use agent_api::{
     Spool, negotiate,
     proto::{self, agent_server::Agent},
 };
 use eni_core::{
-    agent::{Add, AddError, Del, DelError, Grant, NodeService},
-    allocator::{AddressRequest, Shortage},
-    model::{Allocation, PodKey, SandboxKey, Uid},
+    agent::{Add, AddError, Del, DelError, Grant, NodeService, NotReady},
+    allocator::AddressRequest,
+    gc::{NodeCollector, Sweep},
+    model::{Allocation, Netns, Origin, PodKey, SandboxKey, Uid},
     network::NodeNetwork,
 };
 use futures::{FutureExt as _, StreamExt as _, future, stream, stream::BoxStream};
@@ -35,6 +36,7 @@ const LONGEST: Duration = Duration::from_secs(240);
 pub(super) struct Calls {
     service: Arc<NodeService>,
     network: Arc<dyn NodeNetwork>,
+    collector: Arc<NodeCollector>,
     spool: Spool,
     stopping: CancellationToken,
 }
@@ -43,14 +45,31 @@ impl Calls {
     pub(super) fn new(
         service: Arc<NodeService>,
         network: Arc<dyn NodeNetwork>,
+        collector: Arc<NodeCollector>,
         spool: Spool,
         stopping: CancellationToken,
     ) -> Self {
         Self {
             service,
             network,
+            collector,
             spool,
             stopping,
+        }
+    }
+}
+
+impl Calls {
+    fn origin(&self, netns: &str, device: u64, inode: u64) -> Origin {
+        let told = inode != 0 && !netns.is_empty();
+        Origin {
+            boot: self.service.boot().clone(),
+            netns: told.then(|| Netns {
+                path: netns.into(),
+                device,
+                inode,
+            }),
+            started: None,
         }
     }
 }
@@ -62,16 +81,14 @@ impl Agent for Calls {
         request: Request<proto::StatusRequest>,
     ) -> Result<Response<proto::StatusReply>, Status> {
         let version = version(request.into_inner().versions)?;
-        let ready = self.service.in_service();
-        let reason = if ready {
-            String::new()
-        } else {
-            Shortage::NoEni.to_string()
-        };
+        // A full node is none that a runtime should call unready.
+        let fault = self.service.status().err().filter(NotReady::is_fault);
+        let limited = matches!(fault, Some(NotReady::NoEni)) && !self.service.owners().is_empty();
         Ok(Response::new(proto::StatusReply {
             version,
-            ready,
-            reason,
+            ready: fault.is_none(),
+            reason: fault.map(|fault| fault.to_string()).unwrap_or_default(),
+            limited,
         }))
     }
 
@@ -91,7 +108,7 @@ impl Agent for Calls {
                 pod,
                 pod_uid,
                 families: self.service.families(),
-                origin: None,
+                origin: Some(self.origin(&request.netns, request.netns_device, request.netns_inode)),
             },
             deadline: deadline - WIRING.min(patience / 5),
             started: Duration::from_nanos(request.started_ns),
@@ -175,6 +192,38 @@ impl Agent for Calls {
             ))),
         }
     }
+
+    async fn gc(&self, request: Request<proto::GcRequest>) -> Result<Response<proto::GcReply>, Status> {
+        let request = request.into_inner();
+        let version = version(request.versions)?;
+        let network = request.network;
+        if network.is_empty() {
+            return Err(Status::invalid_argument(
+                "a GC names the network that it is about",
+            ));
+        }
+        let valid = request.valid.into_iter().map(attachment);
+        let valid: BTreeSet<_> = valid.collect::<Result<_, _>>()?;
+        let sweep = self.collector.collect_network(&network, &valid).await;
+        let Sweep {
+            reclaimed, failed, ..
+        } = sweep.map_err(|error| Status::aborted(error.to_string()))?;
+        tracing::info!(network, valid = valid.len(), ?reclaimed, ?failed, "GC");
+        Ok(Response::new(proto::GcReply {
+            version,
+            reclaimed,
+            failed,
+        }))
+    }
+}
+
+fn attachment(valid: proto::Interface) -> Result<(Arc<str>, Arc<str>), Status> {
+    if valid.container_id.is_empty() || valid.name.is_empty() {
+        return Err(Status::invalid_argument(
+            "a valid attachment lacks a container id or an interface's name; nothing was taken back",
+        ));
+    }
+    Ok((valid.container_id.into(), valid.name.into()))
 }
 
 fn version(versions: Option<proto::Versions>) -> Result<u32, Status> {
@@ -219,10 +268,10 @@ fn addresses(allocation: &Allocation) -> Vec<String> {
 fn add_status(error: AddError) -> Status {
     let sentence = error.to_string();
     match error {
-        AddError::Timeout { .. } => Status::deadline_exceeded(sentence),
+        AddError::Timeout { .. } | AddError::TooLate { .. } => Status::deadline_exceeded(sentence),
         AddError::Busy { .. } => Status::aborted(sentence),
         AddError::Cancelled { .. } => Status::cancelled(sentence),
-        AddError::OutOfService { .. } => Status::failed_precondition(sentence),
+        AddError::OutOfService { .. } | AddError::Superseded { .. } => Status::failed_precondition(sentence),
         _ => Status::internal(sentence),
     }
 }

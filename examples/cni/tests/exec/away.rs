@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::{
-    bed::{Node, eventually},
+    bed::{Node, eventually, own_run_directory},
     plugin::ENI_IPAMC,
 };
 
@@ -14,6 +14,7 @@ crate::exec_tests![
     del_leaves_no_link_and_is_replayed,
     del_for_a_vanished_namespace_leaves_no_rule_once_the_agent_is_back,
     add_names_the_port,
+    del_is_spooled_for_an_agent_on_a_port,
     del_that_cannot_be_recorded_fails,
     del_of_the_ipam_plugin_is_replayed,
     a_stale_socket_is_no_agent,
@@ -77,6 +78,24 @@ fn add_names_the_port() {
     node.stop_agent();
     let error = sandbox.exec("ADD", &node.conf("1.0.0")).run().error(11);
     assert!(error.contains("127.0.0.1:61677"), "{error}");
+}
+
+/// Its records lie beside the default socket.
+fn del_is_spooled_for_an_agent_on_a_port() {
+    own_run_directory();
+    let node = Node::on_a_port(1);
+    let sandbox = node.sandbox("c1", "a");
+    let conf = node.conf("1.0.0");
+    sandbox.exec("ADD", &conf).run().result();
+    node.stop_agent();
+    sandbox.exec("DEL", &conf).run().silent();
+    assert_eq!(node.leftovers(), [""; 0]);
+    assert_eq!(node.spool().list().unwrap().len(), 1);
+    node.start_agent();
+    eventually("the record is replayed", || {
+        node.spool().list().unwrap().is_empty()
+    });
+    assert!(node.owners().is_empty());
 }
 
 fn del_that_cannot_be_recorded_fails() {

@@ -13,13 +13,19 @@ use std::{
 use agent::server::{self, Listener};
 use agent_api::{Endpoint, Spool};
 use eni_core::{
-    agent::{NodeService, ServiceConfig},
+    agent::{NodePods, NodeService, ServiceConfig},
     env::SystemEnvironment,
+    gc::NodeCollector,
     journal::MemoryJournal,
     model::{EniId, Families, Generation, Mac, NodePool, PoolAddress, PoolEni},
-    network::{EniLink, EniSetup},
+    network::{EniLink, EniSetup, NodeNetwork},
+    sandbox::NamespaceSandboxes,
 };
 use eni_netlink::{NetlinkNetwork, namespace::Namespace, testing};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -42,7 +48,7 @@ pub(crate) struct Node {
     pub(crate) network: NetlinkNetwork,
     router: Namespace,
     journal: MemoryJournal,
-    pool: NodePool,
+    pub(crate) pool: NodePool,
     families: Families,
     agent: RefCell<Option<Agent>>,
 }
@@ -166,7 +172,7 @@ impl Node {
             Arc::new(self.journal.clone()),
             self.pool.clone(),
         );
-        let links = BTreeMap::from([(pool.enis[0].id.clone(), self.link)]);
+        let links: BTreeMap<_, _> = pool.enis.iter().map(|eni| (eni.id.clone(), self.link)).collect();
         let families = self.families;
         let (stop, stopped) = oneshot::channel();
         let network = self.network.clone();
@@ -183,11 +189,20 @@ impl Node {
             let service = NodeService::open(journal, SystemEnvironment::shared(), config)
                 .await
                 .unwrap();
+            service.recover(&Default::default()).await.unwrap();
             service.accept(pool, &links).await.unwrap();
             let listener = Listener::bind(&endpoint).await.unwrap();
+            let network: Arc<dyn NodeNetwork> = Arc::new(network);
+            let known = service.clone();
+            let collector = Arc::new(NodeCollector::new(
+                service.clone(),
+                network.clone(),
+                Arc::new(NamespaceSandboxes::new(move || known.namespaces())),
+                Arc::new(NodePods::default()),
+            ));
             serving.send(service.clone()).unwrap();
             tokio::select! {
-                ended = server::run(listener, service.clone(), Arc::new(network), async { stopped.await.unwrap_or_default() }) => ended.unwrap(),
+                ended = server::run(listener, service.clone(), network, collector, async { stopped.await.unwrap_or_default() }) => ended.unwrap(),
                 () = service.run() => unreachable!("it runs until it is dropped"),
             }
         };
@@ -377,6 +392,14 @@ impl Drop for Sandbox {
             eprintln!("{error}");
         }
     }
+}
+
+/// Gives the calling thread, and what it starts, a `/run` of its own.
+pub(crate) fn own_run_directory() {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), none).unwrap();
 }
 
 /// What `ip` prints in the calling thread's namespace.

@@ -99,5 +99,6 @@ fn it_demands_a_result() {
     assert!(error.contains("prevResult"), "{error}");
     sandbox.exec("CHECK", &conf).without("CNI_NETNS").run().error(4);
     sandbox.vanish();
-    sandbox.exec("CHECK", &conf).run().error(3);
+    let error = sandbox.exec("CHECK", &conf).run().error(102);
+    assert!(error.contains("the sandbox is gone"), "{error}");
 }

@@ -131,7 +131,7 @@ fn it_takes_off_what_a_slow_add_puts_on_the_wire() {
     // The agent refuses older ADDs from the moment it has heard of the DEL, which has found nothing to unwire.
     let heard = || {
         matches!(
-            add_by_hand(&node, Duration::ZERO, Duration::ZERO),
+            add_by_hand(&node, Duration::ZERO, Duration::from_millis(200)),
             Err(AddError::Cancelled { .. })
         )
     };

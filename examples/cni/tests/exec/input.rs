@@ -128,7 +128,7 @@ fn invalid_variables_are_named() {
 fn unknown_commands_are_refused() {
     let node = Node::new(1);
     let sandbox = node.sandbox("c1", "a");
-    for command in ["STATUS", "GC", "UPDATE", "add"] {
+    for command in ["STATE", "gc", "UPDATE", "add"] {
         let error = sandbox.exec(command, &node.conf("1.1.0")).run().error(4);
         assert!(error.contains(command), "{error}");
     }

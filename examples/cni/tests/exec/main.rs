@@ -8,7 +8,9 @@ mod chain;
 mod check;
 mod del;
 mod delegate;
+mod heal;
 mod input;
+mod network;
 mod plugin;
 
 use std::process::ExitCode;
@@ -22,6 +24,8 @@ fn main() -> ExitCode {
         del::tests(),
         check::tests(),
         away::tests(),
+        network::tests(),
+        heal::tests(),
     ]
     .concat();
     match debian_plugins() {

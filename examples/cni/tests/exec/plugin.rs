@@ -114,6 +114,11 @@ impl Outcome {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
+    /// Whether the call succeeded, for one that is repeated until it does.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.success
+    }
+
     /// A call that succeeded without an answer, as DEL and CHECK do.
     #[track_caller]
     pub(crate) fn silent(&self) {

@@ -6,11 +6,13 @@ mod cloud;
 mod cluster;
 mod journal;
 mod network;
+mod sandboxes;
 
 pub(super) use cloud::SimCloud;
 pub(super) use cluster::SimCluster;
 pub(super) use journal::SimJournal;
 pub(super) use network::SimNetwork;
+pub(super) use sandboxes::SimSandboxes;
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,6 +38,7 @@ pub(super) enum Backend {
     Cluster,
     Journal,
     Kernel,
+    Runtime,
 }
 
 /// A call that begins.
@@ -156,7 +159,7 @@ impl Handle {
         let dice = &world.dice;
         let way = match call.backend {
             Backend::Cloud | Backend::Cluster => world.setting.way,
-            Backend::Journal | Backend::Kernel => world.setting.way / 40,
+            Backend::Journal | Backend::Kernel | Backend::Runtime => world.setting.way / 40,
         };
         let mut there = dice.millis(0, way / 2);
         let mut back = dice.millis(0, way / 2);
@@ -188,7 +191,7 @@ impl Handle {
             Backend::Cluster if call.writes && dice.chance(rates.conflict) => (1.0, 0.0, Trouble::Conflict),
             Backend::Cloud | Backend::Cluster => (rates.before, rates.after, Trouble::Unavailable),
             Backend::Journal => (rates.journal, rates.journal, Trouble::Unavailable),
-            Backend::Kernel => (rates.kernel, rates.kernel, Trouble::Unavailable),
+            Backend::Kernel | Backend::Runtime => (rates.kernel, rates.kernel, Trouble::Unavailable),
         };
         let fate = if dice.chance(before) {
             Fate::Before(trouble)

@@ -1,12 +1,20 @@
 //! Garbage collection: mark, confirm with a second witness, sweep.
 
+mod judge;
+mod node;
+
 use async_trait::async_trait;
+
+pub use judge::{Death, Evidence, MINIMUM_AGE, PodEnd, View, judge, unlisted};
+pub use node::{INTERVAL, NodeCollector};
 
 /// What one round did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sweep {
     /// What was reclaimed, a line each, with the ids and the evidence.
     pub reclaimed: Vec<String>,
+    /// What should have been and could not be, a line each, with the reason; the next round tries again.
+    pub failed: Vec<String>,
     /// What is suspected and waits for its second witness.
     pub suspected: usize,
 }

@@ -1,8 +1,12 @@
 //! The container runtime's sandboxes.
 
+mod namespaces;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
+
+pub use namespaces::NamespaceSandboxes;
 
 /// A sandbox that the runtime knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +26,9 @@ pub struct SandboxError(pub String);
 ///
 /// # Contract
 ///
-/// The list is complete, or it is an error. An error is never "none": nothing may be reclaimed on it.
+/// * The list is complete, or it is an error. An error is never "none": nothing may be reclaimed on it.
+/// * A sandbox that cannot be told to be dead is listed as ready.
+/// * Each sandbox is listed once.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Sandboxes: Send + Sync {

@@ -1,0 +1,179 @@
+//! The agent's side of the dialogue with ipamd over the NodeENIConfig: put published ENIs into
+//! service, offer back what is idle, report what ipamd cannot see.
+
+mod give_back;
+mod pool;
+mod report;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::{CachedResult, NodePods, NodeService};
+use crate::{
+    cluster::{Cluster, Scope, WatchEvent},
+    model::{InstanceId, Mac, NodeConfig, NodeName},
+    network::NodeNetwork,
+};
+
+/// How the agent gives back what is idle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Release {
+    /// One address at a time; TKE's default.
+    #[default]
+    Slow,
+    /// All of them at once; TKE's `--enable-quick-release`.
+    Quick,
+}
+
+/// How the agent talks with ipamd.
+#[derive(Clone, Copy, Debug)]
+pub struct DialogueConfig {
+    /// How it gives back.
+    pub release: Release,
+    /// How often it does. Two minutes by default, as TKE documents.
+    pub release_interval: Duration,
+    /// The count of held addresses is published at most this often, 30 s by default; a shortage at
+    /// once.
+    pub report_interval: Duration,
+    /// How long after a failure it tries again, 1 s by default.
+    pub retry_interval: Duration,
+    /// How often everything in the kernel is put right that others may have taken away, 10 s by default.
+    pub repair_interval: Duration,
+}
+
+impl Default for DialogueConfig {
+    fn default() -> Self {
+        Self {
+            release: Release::Slow,
+            release_interval: Duration::from_secs(120),
+            report_interval: Duration::from_secs(30),
+            retry_interval: Duration::from_secs(1),
+            repair_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The dialogue of one node.
+pub struct Dialogue {
+    node: NodeName,
+    instance: InstanceId,
+    service: Arc<NodeService>,
+    cluster: Arc<dyn Cluster>,
+    network: Arc<dyn NodeNetwork>,
+    config: DialogueConfig,
+    published: Option<NodeConfig>,
+    pods: Arc<NodePods>,
+    cached: Vec<CachedResult>,
+    /// ENIs that ipamd took away and whose routes still stand.
+    leaving: BTreeSet<Mac>,
+}
+
+impl Dialogue {
+    /// The dialogue about `node`, which runs on `instance`.
+    pub fn new(
+        node: NodeName,
+        instance: InstanceId,
+        service: Arc<NodeService>,
+        cluster: Arc<dyn Cluster>,
+        network: Arc<dyn NodeNetwork>,
+        config: DialogueConfig,
+    ) -> Self {
+        Self {
+            node,
+            instance,
+            service,
+            cluster,
+            network,
+            config,
+            published: None,
+            pods: Arc::default(),
+            cached: Vec::new(),
+            leaving: BTreeSet::new(),
+        }
+    }
+
+    /// With what the runtime keeps of earlier ADDs, for the case that the journal was lost.
+    pub fn with_results(mut self, cached: Vec<CachedResult>) -> Self {
+        self.cached = cached;
+        self
+    }
+
+    /// The node's pods, which it keeps up to date while it runs; for a collector beside it.
+    pub fn pods(&self) -> Arc<NodePods> {
+        self.pods.clone()
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(mut self) {
+        // What was accepted in an earlier life serves before the cluster answers.
+        let mut settled = self.put_into_service(&self.service.published()).await;
+        let scope = Scope::Node(self.node.clone());
+        let mut configs = self.cluster.node_configs().watch(scope.clone());
+        let mut pods = self.cluster.pods().watch(scope);
+        let mut waiting = self.service.waiting();
+        let mut release = interval(self.config.release_interval);
+        release.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut report = interval(self.config.report_interval);
+        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut repair = interval(self.config.repair_interval);
+        repair.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut retry = Instant::now() + self.config.retry_interval;
+        loop {
+            let (mut changed, mut due) = (false, false);
+            tokio::select! {
+                biased;
+                Some(event) = configs.next() => {
+                    self.learn_config(event);
+                    changed = true;
+                }
+                Some(event) = pods.next() => self.pods.learn(event),
+                Ok(()) = waiting.changed() => {}
+                _ = release.tick() => self.offer_back().await,
+                _ = report.tick() => due = true,
+                _ = repair.tick() => {
+                    self.repair().await;
+                    changed = true;
+                }
+                () = sleep_until(retry), if !settled => {
+                    changed = true;
+                    retry = Instant::now() + self.config.retry_interval;
+                }
+            }
+            if changed {
+                let published = self.published.as_ref().map(|config| config.pool.clone());
+                let pool = published.unwrap_or_else(|| self.service.published());
+                settled = self.put_into_service(&pool).await;
+                settled &= self.recover().await;
+            }
+            settled &= self.take_back().await;
+            settled &= self.report(due).await;
+        }
+    }
+
+    fn learn_config(&mut self, event: WatchEvent<NodeConfig>) {
+        let latest = match event {
+            WatchEvent::Reset(all) => all.into_iter().next().map(|read| read.object),
+            WatchEvent::Applied(read) => Some(read.object),
+            WatchEvent::Deleted(_) => None,
+        };
+        // An object without a capacity is one that ipamd has not planned.
+        self.published = latest.filter(|config| config.pool.capacity > 0).filter(|config| {
+            let ours = config.spec.instance == self.instance;
+            if !ours {
+                tracing::warn!(node = %self.node, theirs = %config.spec.instance, ours = %self.instance,
+                    "the NodeENIConfig is for another instance and is ignored; ipamd will replace it");
+            }
+            ours
+        });
+    }
+}
+
+impl std::fmt::Debug for Dialogue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialogue")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}

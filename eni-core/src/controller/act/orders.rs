@@ -1,0 +1,110 @@
+//! Actions that are orders to the cloud.
+
+use std::net::IpAddr;
+
+use super::{ActError, Actor, Round};
+use crate::{
+    cloud::{CloudErrorKind, CloudResult, CreateEni},
+    controller::inventory::Create,
+    model::{EniId, EniRecord, Node, NodeConfig, PoolAddress, PoolEni, SubnetId},
+};
+
+impl Actor {
+    pub(super) async fn create(&self, round: &Round, record: EniRecord) -> Result<(), ActError> {
+        let request = CreateEni {
+            name: record.name.clone(),
+            subnet: record.subnet.clone(),
+            secondary: record.secondary,
+            security_groups: Vec::new(),
+            tags: self.config.tags.clone(),
+            token: record.token.clone(),
+        };
+        match self.inventory.create(&request, round.lane).await {
+            Create::Made(eni) => self.rewrite(record, |record| record.id = Some(eni.id)).await,
+            // A record that no ENI will come of must not be counted on; the next plan makes another.
+            Create::Refused(error) => {
+                self.forget(&record).await?;
+                Err(error.into())
+            }
+            Create::Open(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn attach(&self, round: &Round, eni: &EniId) -> Result<(), ActError> {
+        let config = self.desk.index().config(&round.node.name).cloned();
+        let Some(instance) = config.map(|read| read.object.spec.instance) else {
+            return Ok(());
+        };
+        let attached = self.inventory.attach(eni, &instance, round.lane).await;
+        Ok(self.suspect(round, attached)?)
+    }
+
+    pub(super) async fn assign(
+        &self,
+        round: &Round,
+        eni: &EniId,
+        subnet: &SubnetId,
+        count: u32,
+    ) -> Result<(), ActError> {
+        let assigned = self.inventory.assign(eni, subnet, count, round.lane).await;
+        Ok(self.suspect(round, assigned)?)
+    }
+
+    /// What should have fitted did not: what the instance can carry, and what it carries, is read again.
+    fn suspect(&self, round: &Round, result: CloudResult<()>) -> CloudResult<()> {
+        if let Err(error) = &result
+            && error.kind == CloudErrorKind::Quota
+            && let Some(instance) = &round.node.instance
+        {
+            self.inventory.suspect(instance);
+        }
+        result
+    }
+
+    /// Takes addresses off an ENI, if the shared object still says now that nobody can use them.
+    pub(super) async fn unassign(
+        &self,
+        node: &Node,
+        eni: &EniId,
+        addresses: Vec<IpAddr>,
+    ) -> Result<(), ActError> {
+        let releasing = |published: Option<&PoolEni>, ip| {
+            published.is_some_and(|eni| names(&eni.releasing, ip) && !names(&eni.attached, ip))
+        };
+        self.unassign_if(node, eni, addresses, releasing).await
+    }
+
+    /// Takes addresses off an ENI, if the shared object says now that the agent was never told of them.
+    pub(super) async fn unassign_unpublished(
+        &self,
+        node: &Node,
+        eni: &EniId,
+        addresses: Vec<IpAddr>,
+    ) -> Result<(), ActError> {
+        let unpublished = |published: Option<&PoolEni>, ip| {
+            published.is_none_or(|eni| !names(&eni.releasing, ip) && !names(&eni.attached, ip))
+        };
+        self.unassign_if(node, eni, addresses, unpublished).await
+    }
+
+    async fn unassign_if(
+        &self,
+        node: &Node,
+        eni: &EniId,
+        mut addresses: Vec<IpAddr>,
+        may: impl Fn(Option<&PoolEni>, IpAddr) -> bool + Send,
+    ) -> Result<(), ActError> {
+        let read = self.cluster.node_configs().get(node.name.as_str()).await?;
+        let config: NodeConfig = read.object;
+        let published = config.pool.enis.iter().find(|published| published.id == *eni);
+        addresses.retain(|ip| may(published, *ip));
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        Ok(self.inventory.unassign(eni, &addresses).await?)
+    }
+}
+
+fn names(list: &[PoolAddress], ip: IpAddr) -> bool {
+    list.iter().any(|entry| entry.ip == ip)
+}

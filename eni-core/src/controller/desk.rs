@@ -1,0 +1,86 @@
+//! What is known of the cluster and which node is next, shared by whoever learns something.
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    PoolConfig,
+    index::Index,
+    schedule::{Census, End, Schedule, Turn},
+};
+use crate::model::NodeName;
+
+/// The index of the cluster and the schedule of its nodes.
+///
+/// The index is locked before the schedule, and neither across an await.
+pub(super) struct Desk {
+    index: Mutex<Index>,
+    schedule: Mutex<Schedule>,
+    /// A node was marked.
+    marked: Notify,
+}
+
+impl Desk {
+    pub(super) fn new(config: &PoolConfig) -> Self {
+        Self {
+            index: Mutex::default(),
+            schedule: Mutex::new(Schedule::new(config.backoff, PoolConfig::MAXIMUM_BACKOFF)),
+            marked: Notify::new(),
+        }
+    }
+
+    /// What is known of the cluster, to be read.
+    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock()
+    }
+
+    /// Changes what is known of the cluster; the nodes that `change` returns are due.
+    pub(super) fn change<I>(&self, change: impl FnOnce(&mut Index) -> I)
+    where
+        I: IntoIterator<Item = NodeName>,
+    {
+        let mut index = self.index.lock();
+        let nodes = change(&mut index);
+        let mut schedule = self.schedule.lock();
+        for node in nodes {
+            let need = index.need(&node);
+            schedule.mark(node, need);
+        }
+        self.marked.notify_one();
+    }
+
+    /// The neediest node that is due; with `urgent`, only one where somebody waits.
+    pub(super) fn next(&self, urgent: bool) -> Option<Turn> {
+        let index = self.index.lock();
+        self.schedule
+            .lock()
+            .next(Instant::now(), urgent, |node| index.need(node))
+    }
+
+    /// A turn has ended.
+    pub(super) fn finish(&self, turn: Turn, end: End) {
+        let need = self.index.lock().need(&turn.node);
+        self.schedule.lock().finish(turn, need, end, Instant::now());
+    }
+
+    /// Until a node was marked, or a pause has ended.
+    pub(super) async fn stirred(&self) {
+        let retry = self.schedule.lock().next_retry();
+        let retry = async {
+            match retry {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.marked.notified() => {}
+            () = retry => {}
+        }
+    }
+
+    /// How many nodes stand where.
+    pub(super) fn census(&self) -> Census {
+        self.schedule.lock().census()
+    }
+}

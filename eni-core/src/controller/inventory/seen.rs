@@ -1,0 +1,239 @@
+//! What is known of one ENI: the last listing, and the orders that a listing may not show yet. No I/O.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::model::{Eni, EniAddress, EniState};
+
+/// How long listings may lag behind what the cloud has answered: an ENI or an address that is missing for
+/// less is not believed to be gone, and an order that shows no effect for longer is given again.
+pub(in crate::controller) const LAG: Duration = Duration::from_secs(30);
+/// What tells two listings apart.
+const TICK: Duration = Duration::from_nanos(1);
+/// An ENI with an order under way is read again after this part of the order's age, so that one that
+/// hangs for an hour does not cost a call every second.
+const PATIENCE: u32 = 8;
+/// The longest pause between two readings of an ENI with an order under way.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What is known of one ENI.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) eni: Option<Eni>,
+    /// When our last order on it was answered; older listings say nothing.
+    touched: Instant,
+    /// When it was last asked for.
+    pub(super) asked: Instant,
+    /// Since when it stands in its state, or since our last order.
+    since: Instant,
+    /// The first and the last of the complete listings in a row without it.
+    missing: Option<(Instant, Instant)>,
+    /// The outcome of the last order is not known.
+    pub(super) doubtful: bool,
+    /// The state before our last order to attach or detach it, which no listing was seen to leave yet.
+    leaving: Option<EniState>,
+    /// Ordered and not yet listed.
+    assigning: BTreeMap<IpAddr, Instant>,
+    /// Ordered off and still listed.
+    unassigning: BTreeMap<IpAddr, Instant>,
+    /// Was listed and is not, without an order of ours: the first and the last listing without it.
+    absent: BTreeMap<IpAddr, (Instant, Instant)>,
+    /// Listed and not delivered yet, and since when.
+    unready: BTreeMap<IpAddr, Instant>,
+    deleting: bool,
+}
+
+impl Seen {
+    pub(super) fn unknown(now: Instant) -> Self {
+        Self {
+            eni: None,
+            touched: now,
+            asked: now,
+            since: now,
+            missing: None,
+            doubtful: false,
+            leaving: None,
+            assigning: BTreeMap::new(),
+            unassigning: BTreeMap::new(),
+            absent: BTreeMap::new(),
+            unready: BTreeMap::new(),
+            deleting: false,
+        }
+    }
+
+    /// Two complete listings do not have it, for longer than they may lag unless its deletion was ordered.
+    pub(super) fn is_gone(&self) -> bool {
+        self.missing
+            .is_some_and(|(first, last)| last >= first + if self.deleting { TICK } else { LAG })
+    }
+
+    /// The first listing without it, if it is gone.
+    pub(super) fn gone_since(&self) -> Option<Instant> {
+        self.missing.filter(|_| self.is_gone()).map(|(first, _)| first)
+    }
+
+    /// Whether a listing is awaited.
+    pub(super) fn is_in_flight(&self) -> bool {
+        if self.is_gone() {
+            return false;
+        }
+        let moving =
+            |eni: &Eni| eni.state.is_transitional() || eni.addresses.iter().any(|address| !address.ready);
+        let ordered = !self.assigning.is_empty()
+            || !self.unassigning.is_empty()
+            || self.deleting
+            || self.doubtful
+            || self.leaving.is_some();
+        let absent = self.absent.values().any(|(first, last)| *last < *first + LAG);
+        ordered || absent || self.missing.is_some() || self.eni.as_ref().is_none_or(moving)
+    }
+
+    /// When it should be read again, if a listing is awaited.
+    pub(super) fn next_reading(&self, interval: Duration) -> Instant {
+        let age = self.asked.saturating_duration_since(self.touched.max(self.since));
+        self.asked + (age / PATIENCE).clamp(interval, LONGEST_PAUSE.max(interval))
+    }
+
+    /// Addresses that the cloud took away on its own, or on somebody else's order.
+    pub(super) fn vanished(&self) -> BTreeSet<IpAddr> {
+        let gone = self
+            .absent
+            .iter()
+            .filter(|(_, (first, last))| *last >= *first + LAG);
+        gone.map(|(ip, _)| *ip).collect()
+    }
+
+    /// Addresses whose removal was ordered and that are still listed.
+    pub(super) fn unassigning(&self) -> BTreeSet<IpAddr> {
+        self.unassigning.keys().copied().collect()
+    }
+
+    /// How long it has stood in a state that should pass by itself.
+    pub(super) fn moving_for(&self, now: Instant) -> Option<Duration> {
+        let moving = self.eni.as_ref().is_some_and(|eni| eni.state.is_transitional());
+        (moving && !self.is_gone()).then(|| now.saturating_duration_since(self.since))
+    }
+
+    /// Addresses that are listed and not delivered for at least so long.
+    pub(super) fn unready_for(&self, patience: Duration, now: Instant) -> Vec<IpAddr> {
+        let late = self.unready.iter().filter(|(_, since)| **since + patience <= now);
+        late.map(|(ip, _)| *ip).collect()
+    }
+
+    /// Whether it makes no progress for `patience`.
+    pub(super) fn is_stuck(&self, patience: Duration, now: Instant) -> bool {
+        self.moving_for(now).is_some_and(|age| age >= patience) || !self.unready_for(patience, now).is_empty()
+    }
+
+    /// An order on it was answered.
+    pub(super) fn touch(&mut self, now: Instant) {
+        self.touched = now;
+        self.asked = now;
+        self.since = now;
+    }
+
+    /// It was created, or found again.
+    pub(super) fn created(&mut self, eni: Eni) {
+        self.eni = Some(eni);
+        self.missing = None;
+    }
+
+    /// It was ordered to `state`, which a listing may not show at once.
+    pub(super) fn ordered(&mut self, state: EniState) {
+        if let Some(eni) = &mut self.eni {
+            self.leaving = Some(eni.state).filter(|before| *before != state);
+            eni.state = state;
+        }
+        self.deleting = state == EniState::Deleting;
+    }
+
+    /// Addresses were ordered onto it.
+    pub(super) fn assigned(&mut self, ips: &[IpAddr], now: Instant) {
+        self.assigning.extend(ips.iter().map(|ip| (*ip, now)));
+        if let Some(eni) = &mut self.eni {
+            eni.addresses.extend(ips.iter().map(|ip| unready(*ip)));
+        }
+    }
+
+    /// Addresses were ordered off it.
+    pub(super) fn unassigned(&mut self, ips: &[IpAddr], now: Instant) {
+        self.unassigning.extend(ips.iter().map(|ip| (*ip, now)));
+        self.unready.retain(|ip, _| !ips.contains(ip));
+    }
+
+    /// Takes over what a complete listing said that began at `asked`; whether anything changed.
+    pub(super) fn learn(&mut self, listed: Option<Eni>, asked: Instant) -> bool {
+        self.asked = self.asked.max(asked);
+        if self.touched > asked {
+            return false;
+        }
+        let before = (self.is_gone(), self.is_in_flight());
+        let Some(mut eni) = listed else {
+            self.missing = Some((self.missing.map_or(asked, |(first, _)| first), asked));
+            return before != (self.is_gone(), self.is_in_flight());
+        };
+        self.missing = None;
+        self.doubtful = false;
+        let lagged = self.touched + LAG <= asked;
+        if lagged {
+            self.deleting = false;
+        }
+        self.leaving = self.leaving.filter(|before| *before == eni.state && !lagged);
+        self.learn_addresses(&eni, asked);
+        let coming = self.assigning.keys().map(|ip| unready(*ip));
+        eni.addresses.extend(coming);
+        let stands = |known: &Eni| known.state == eni.state && known.instance == eni.instance;
+        if !self.eni.as_ref().is_some_and(stands) {
+            self.since = asked;
+        }
+        let changed = self.eni.as_ref() != Some(&eni);
+        self.eni = Some(eni);
+        changed || before != (self.is_gone(), self.is_in_flight())
+    }
+
+    fn learn_addresses(&mut self, eni: &Eni, asked: Instant) {
+        let has = |ip: &IpAddr| eni.addresses.iter().any(|address| address.ip == *ip);
+        let before = self
+            .eni
+            .iter()
+            .flat_map(Eni::secondary_addresses)
+            .map(|address| address.ip);
+        let missed = before.filter(|ip| !has(ip) && !self.unassigning.contains_key(ip));
+        let missed: Vec<_> = missed.filter(|ip| !self.assigning.contains_key(ip)).collect();
+        self.absent.retain(|ip, (_, last)| {
+            *last = asked;
+            !has(ip)
+        });
+        for ip in missed {
+            self.absent.entry(ip).or_insert((asked, asked));
+        }
+        self.assigning
+            .retain(|ip, ordered| !has(ip) && *ordered + LAG > asked);
+        self.unassigning
+            .retain(|ip, ordered| has(ip) && *ordered + LAG > asked);
+        let late = |ip: &IpAddr| {
+            eni.addresses
+                .iter()
+                .any(|address| address.ip == *ip && !address.ready)
+        };
+        self.unready.retain(|ip, _| late(ip));
+        for address in eni.secondary_addresses().filter(|address| !address.ready) {
+            if !self.unassigning.contains_key(&address.ip) {
+                self.unready.entry(address.ip).or_insert(asked);
+            }
+        }
+    }
+}
+
+fn unready(ip: IpAddr) -> EniAddress {
+    EniAddress {
+        ip,
+        primary: false,
+        ready: false,
+    }
+}
