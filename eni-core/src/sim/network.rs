@@ -341,9 +341,10 @@ impl Kernel {
     }
 }
 
-/// Whether two wirings ask for the same; what is remembered of an interface besides is no matter.
+/// Whether two wirings ask for the same link; the table is the rules' matter, and what is remembered of an
+/// interface besides is nobody's.
 fn alike(one: &PodWiring, other: &PodWiring) -> bool {
-    let parts = |wiring: &PodWiring| (key(&wiring.interface), wiring.addresses, wiring.table, wiring.mtu);
+    let parts = |wiring: &PodWiring| (key(&wiring.interface), wiring.addresses, wiring.mtu);
     parts(one) == parts(other) && one.netns == other.netns
 }
 

@@ -4,10 +4,11 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use playground::{
     isolate::{self, Isolated, IsolationError, RunDirectory},
-    options::Options,
+    options::{Cli, Command, Options},
     play::Play,
     plugins,
     progress::Progress,
+    simulate,
     tables::{matrix_table, node_table},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,12 +20,20 @@ const NOT_ALLOWED: u8 = 77;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let options = Options::read();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
+    let Cli { command, options } = Cli::read();
+    // A simulation injects thousands of failures; what is logged of them is asked for or left out.
+    let usual = if command.is_some() { "off" } else { "error" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .init();
+    if let Some(Command::Simulate(wanted)) = command {
+        return match simulate::run(&wanted) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        };
+    }
     let mut progress = Progress::new();
 
     // As the user who called, in the namespaces of the machine: cargo writes files and may fetch some.

@@ -108,6 +108,14 @@ impl MemoryCloud {
         });
     }
 
+    /// Ends the order under way on an ENI ahead of its time.
+    pub fn end_order(&self, eni: &EniId) {
+        self.change(|state, now| {
+            state.end_now(eni);
+            state.record(now, eni);
+        });
+    }
+
     /// Takes an ENI off its instance.
     pub fn detach_by_hand(&self, eni: &EniId) {
         self.change(|state, now| {

@@ -1,9 +1,12 @@
 //! One process's connection to a memory cluster: whether it holds, how slow it is and what goes wrong.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
-use tokio::{sync::watch, time::sleep};
+use tokio::{sync::Notify, time::sleep};
 
 use crate::{
     cluster::{ClusterError, ClusterResult},
@@ -16,8 +19,10 @@ pub(super) struct Connection {
     pub(super) faults: Faults<ClusterError>,
     pub(super) latency: Mutex<Duration>,
     /// How much later than it happens a step is told by the watches.
-    pub(super) watch_delay: Mutex<Duration>,
-    link: watch::Sender<Link>,
+    pub(super) watch_delay: Arc<Mutex<Duration>>,
+    link: Mutex<Link>,
+    /// What wakes each watch, in the order in which they began.
+    watches: Mutex<Vec<Weak<Notify>>>,
 }
 
 /// Whether the cluster can be reached, and how often it could not.
@@ -29,33 +34,54 @@ pub(super) struct Link {
 
 impl Connection {
     pub(super) fn new() -> Self {
-        let link = watch::Sender::new(Link {
+        let link = Link {
             up: true,
             interruptions: 0,
-        });
+        };
         Self {
             faults: Faults::default(),
             latency: Mutex::default(),
-            watch_delay: Mutex::default(),
-            link,
+            watch_delay: Arc::default(),
+            link: Mutex::new(link),
+            watches: Mutex::default(),
         }
     }
 
     pub(super) fn set_available(&self, available: bool) {
-        self.link.send_if_modified(|link| {
-            let changed = link.up != available;
+        self.change(|link| {
+            link.interruptions += u64::from(link.up && !available);
             link.up = available;
-            link.interruptions += u64::from(changed && !available);
-            changed
         });
     }
 
-    pub(super) fn is_available(&self) -> bool {
-        self.link.borrow().up
+    /// Every watch breaks and begins anew.
+    pub(super) fn interrupt(&self) {
+        self.change(|link| link.interruptions += 1);
     }
 
-    pub(super) fn link(&self) -> watch::Receiver<Link> {
-        self.link.subscribe()
+    pub(super) fn is_available(&self) -> bool {
+        self.link.lock().up
+    }
+
+    pub(super) fn link(&self) -> Link {
+        *self.link.lock()
+    }
+
+    /// Wakes a watch whenever the link changes.
+    pub(super) fn enroll(&self, wake: &Arc<Notify>) {
+        let mut watches = self.watches.lock();
+        watches.retain(|watch| watch.strong_count() > 0);
+        watches.push(Arc::downgrade(wake));
+    }
+
+    // Each watch is woken by itself: tokio's own broadcast wakes in an order that no seed decides.
+    fn change(&self, change: impl FnOnce(&mut Link)) {
+        change(&mut self.link.lock());
+        let watches = self.watches.lock();
+        watches
+            .iter()
+            .filter_map(Weak::upgrade)
+            .for_each(|watch| watch.notify_one());
     }
 
     /// One call: its way to the cluster, its faults and its execution.

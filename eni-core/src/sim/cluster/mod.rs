@@ -71,6 +71,11 @@ impl MemoryCluster {
         self.connection.set_available(available);
     }
 
+    /// Every watch breaks and begins anew with the whole state.
+    pub fn interrupt_watches(&self) {
+        self.connection.interrupt();
+    }
+
     /// How much later than it happens each step is told by the watches of this connection.
     pub fn set_watch_delay(&self, delay: Duration) {
         *self.connection.watch_delay.lock() = delay;

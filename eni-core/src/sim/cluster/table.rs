@@ -1,9 +1,13 @@
 //! The objects of one kind, their versions and their watchers. Synchronous.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::cluster::{ClusterError, ClusterResult, Object, Scope, Version, Versioned, WatchEvent};
 
@@ -29,6 +33,9 @@ struct Watcher<T> {
     scope: Scope,
     reset: bool,
     steps: BTreeMap<String, WatchEvent<T>>,
+    /// Every step of a watcher that is told late, each with the time from which it may know.
+    late: VecDeque<(Instant, WatchEvent<T>)>,
+    delay: Arc<Mutex<Duration>>,
     wake: Arc<Notify>,
 }
 
@@ -87,13 +94,15 @@ impl<T: Object> Table<T> {
         self.inner.lock().remove(key);
     }
 
-    /// Adds a watcher, which begins with a reset.
-    pub(super) fn subscribe(self: &Arc<Self>, scope: Scope) -> Subscription<T> {
+    /// Adds a watcher, which begins with a reset and is told `delay` late.
+    pub(super) fn subscribe(self: &Arc<Self>, scope: Scope, delay: Arc<Mutex<Duration>>) -> Subscription<T> {
         let wake = Arc::new(Notify::new());
         let watcher = Watcher {
             scope,
             reset: true,
             steps: BTreeMap::new(),
+            late: VecDeque::new(),
+            delay,
             wake: wake.clone(),
         };
         let mut inner = self.inner.lock();
@@ -165,14 +174,26 @@ impl<T: Object> Inner<T> {
 
 impl<T> Watcher<T> {
     fn tell(&mut self, key: &str, step: WatchEvent<T>) {
-        if !self.reset {
+        let delay = *self.delay.lock();
+        if self.reset {
+            // The whole state is told anyway.
+        } else if delay.is_zero() && self.late.is_empty() {
             self.steps.insert(key.to_owned(), step);
-            if self.steps.len() > MAX_STEPS {
-                self.steps.clear();
-                self.reset = true;
-            }
+        } else {
+            let due = Instant::now() + delay;
+            let due = self.late.back().map_or(due, |(last, _)| due.max(*last));
+            self.late.push_back((due, step));
+        }
+        if self.steps.len().max(self.late.len()) > MAX_STEPS {
+            self.restart();
         }
         self.wake.notify_one();
+    }
+
+    fn restart(&mut self) {
+        self.steps.clear();
+        self.late.clear();
+        self.reset = true;
     }
 }
 
@@ -190,7 +211,12 @@ impl<T: Object> Subscription<T> {
         let mut inner = self.table.inner.lock();
         let watcher = inner.watchers.get_mut(&self.id)?;
         if !watcher.reset {
-            return watcher.steps.pop_first().map(|(_, step)| step);
+            let merged = watcher.steps.pop_first().map(|(_, step)| step);
+            let due = |(due, _): &&(Instant, _)| *due <= Instant::now();
+            return merged.or_else(|| {
+                watcher.late.front().filter(due)?;
+                watcher.late.pop_front().map(|(_, step)| step)
+            });
         }
         watcher.reset = false;
         let scope = watcher.scope.clone();
@@ -200,9 +226,20 @@ impl<T: Object> Subscription<T> {
     /// Forgets every step that was not taken: the next one is a reset.
     pub(super) fn interrupt(&self) {
         if let Some(watcher) = self.table.inner.lock().watchers.get_mut(&self.id) {
-            watcher.steps.clear();
-            watcher.reset = true;
+            watcher.restart();
         }
+    }
+
+    /// When the next step that is told late may be known.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let inner = self.table.inner.lock();
+        let (due, _) = inner.watchers.get(&self.id)?.late.front()?;
+        Some(*due)
+    }
+
+    /// What wakes the watcher.
+    pub(super) fn wake(&self) -> &Arc<Notify> {
+        &self.wake
     }
 
     /// Until there may be a next step.

@@ -154,3 +154,19 @@ async fn events_are_logged_while_the_cluster_can_be_reached() {
     assert_eq!(cluster.take_events(), [event]);
     assert_eq!(cluster.events(), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_late_watch_tells_every_step_in_order_and_late() {
+    let cluster = MemoryCluster::new();
+    let mut watch = cluster.pods().watch(Scope::All);
+    assert!(matches!(watch.next().await, Some(WatchEvent::Reset(all)) if all.is_empty()));
+    cluster.set_watch_delay(Duration::from_secs(3));
+    let began = tokio::time::Instant::now();
+    cluster.put_pod(pod("a", "u", Some("node-1")));
+    cluster.delete_pod(&PodKey::new("default", "a"));
+    assert!(matches!(watch.next().await, Some(WatchEvent::Applied(_))));
+    assert_eq!(began.elapsed(), Duration::from_secs(3));
+    assert!(matches!(watch.next().await, Some(WatchEvent::Deleted(_))));
+    cluster.interrupt_watches();
+    assert!(matches!(watch.next().await, Some(WatchEvent::Reset(all)) if all.is_empty()));
+}

@@ -7,10 +7,10 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::time::sleep_until;
 
 use super::{
-    connection::{Connection, Link},
+    connection::Connection,
     table::{Subscription, Table},
 };
 use crate::cluster::{ClusterResult, Object, Reader, Scope, Store, Version, Versioned, WatchEvent};
@@ -47,11 +47,11 @@ impl<T: Object> Reader<T> for View<T> {
     }
 
     fn watch(&self, scope: Scope) -> BoxStream<'static, WatchEvent<T>> {
-        let subscription = self.table.subscribe(scope);
+        let subscription = self.table.subscribe(scope, self.connection.watch_delay.clone());
+        self.connection.enroll(subscription.wake());
         let watch = Watch {
             subscription,
-            interruptions: 0,
-            link: self.connection.link(),
+            interruptions: self.connection.link().interruptions,
             connection: self.connection.clone(),
         };
         stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) }).boxed()
@@ -79,14 +79,13 @@ impl<T: Object> Store<T> for View<T> {
 struct Watch<T: Object> {
     subscription: Subscription<T>,
     interruptions: u64,
-    link: watch::Receiver<Link>,
     connection: Arc<Connection>,
 }
 
 impl<T: Object> Watch<T> {
     async fn next(&mut self) -> WatchEvent<T> {
         loop {
-            let link = *self.link.borrow_and_update();
+            let link = self.connection.link();
             if link.interruptions != self.interruptions {
                 self.interruptions = link.interruptions;
                 self.subscription.interrupt();
@@ -94,17 +93,19 @@ impl<T: Object> Watch<T> {
             if link.up
                 && let Some(step) = self.subscription.next()
             {
-                let delay = *self.connection.watch_delay.lock();
-                if !delay.is_zero() {
-                    sleep(delay).await;
-                }
                 return step;
             }
+            let due = self.subscription.due().filter(|_| link.up);
+            let late = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => futures::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
-                // The sender lives in the connection; without it the watch just goes on.
-                Ok(()) = self.link.changed() => {}
                 () = self.subscription.changed() => {}
+                () = late => {}
             }
         }
     }

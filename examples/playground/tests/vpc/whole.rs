@@ -7,7 +7,7 @@ use eni_core::sim::Latency;
 use libtest_mimic::Failed;
 use playground::{
     leaks::Baseline,
-    options::Options,
+    options::Cli,
     ping::{Endpoint, ping},
     play::Play,
     progress::Progress,
@@ -19,7 +19,7 @@ use playground::{
 use crate::{capture::Capture, harness::eventually};
 
 pub(crate) async fn run(directory: PathBuf, plugins: Result<PathBuf, String>) -> Result<(), Failed> {
-    let options = Options::parse_from([
+    let options = Cli::parse_from([
         "playground",
         "--nodes",
         "2",
@@ -29,7 +29,8 @@ pub(crate) async fn run(directory: PathBuf, plugins: Result<PathBuf, String>) ->
         "2",
         "--seed",
         "7",
-    ]);
+    ])
+    .options;
     let mut progress = Progress::new();
     let mut play = Play::begin(options, &directory, plugins?, &mut progress).await?;
     play.check(&mut progress).await;

@@ -6,6 +6,7 @@ mod house;
 mod install;
 mod libtest;
 mod play;
+mod simulate;
 mod suite;
 mod unprivileged;
 
@@ -78,6 +79,12 @@ pub(crate) static ALL: &[Stage] = &[
         purpose: "3 nodes and 60 pods on this machine",
         long: false,
         run: play::play,
+    },
+    Stage {
+        name: "simulate",
+        purpose: "2,000 clusters in virtual time, with everything going wrong that can",
+        long: false,
+        run: simulate::simulate,
     },
     Stage {
         name: "play-large",

@@ -1,0 +1,263 @@
+//! Liveness: once nothing goes wrong any more, everything heals, and then nobody calls the cloud.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use super::{chaos::Chaos, core::World, node::SimNode, plugin::Sandbox};
+use crate::{
+    cluster::{Cluster, Scope},
+    model::{Eni, EniRecord, EniState, NodeConfig, Pod, SandboxKey},
+};
+
+/// Virtual time in which everything heals: an audit must come by twice, and the longest back-off pass.
+const HEALING: Duration = Duration::from_secs(45 * 60);
+/// Virtual time in which nothing but the audit happens.
+const STEADY: Duration = Duration::from_secs(25 * 60);
+const AUDIT: Duration = Duration::from_secs(600);
+
+/// Waits until everything is healed, then until it has stayed so.
+pub(super) async fn settle(chaos: &Chaos) {
+    let world = &chaos.world;
+    let deadline = Instant::now() + HEALING;
+    let mut problems = wrong(chaos).await;
+    while !problems.is_empty() {
+        if Instant::now() > deadline {
+            let how = format!("after {HEALING:?} without faults: {}", problems.join("; "));
+            return world.fail("8: everything heals", how);
+        }
+        sleep(Duration::from_secs(5)).await;
+        problems = wrong(chaos).await;
+    }
+    // What was ordered a moment ago comes to its end.
+    sleep(Duration::from_secs(120)).await;
+    let before = world.truth(|truth| truth.counted.clone());
+    sleep(STEADY).await;
+    let after = world.truth(|truth| truth.counted.clone());
+    let problems = wrong(chaos).await;
+    if !problems.is_empty() {
+        return world.fail("8: what is healed stays so", problems.join("; "));
+    }
+    if chaos.nodes.iter().any(|node| starved(chaos, node)) {
+        return;
+    }
+    let audits = STEADY.as_secs() / AUDIT.as_secs() + 1;
+    for (action, count) in after {
+        let calls = count - before.get(action).copied().unwrap_or_default();
+        let allowed = match action {
+            "audit" => audits,
+            // Each node reads them once after an audit.
+            "subnets" => audits * chaos.nodes.len() as u64,
+            _ => 0,
+        };
+        if calls > allowed {
+            let how = format!("{calls} calls of {action} in {STEADY:?} in which nothing happens");
+            return world.fail("7: nothing happens in steady state", how);
+        }
+    }
+}
+
+/// Everything that is not as it must be in the end.
+async fn wrong(chaos: &Chaos) -> Vec<String> {
+    let world = &chaos.world;
+    let configs = listed(world.cluster.node_configs().list(&Scope::All).await);
+    let configs: BTreeMap<_, NodeConfig> = configs.map(|config| (config.name.clone(), config)).collect();
+    let records: Vec<EniRecord> = listed(world.cluster.eni_records().list(&Scope::All).await).collect();
+    let pods: Vec<Pod> = listed(world.cluster.pods().list(&Scope::All).await).collect();
+    let mut problems = Vec::new();
+    leaks(chaos, &records, &mut problems);
+    for node in chaos.nodes.iter().filter(|node| node.machine().is_some()) {
+        let demand: Vec<_> = pods
+            .iter()
+            .filter(|pod| pod.node.as_ref() == Some(&node.name) && pod.needs_address())
+            .collect();
+        match configs.get(&node.name) {
+            Some(config) => pool(chaos, node, config, demand.len(), &mut problems),
+            None => problems.push(format!("{} has no NodeENIConfig", node.name)),
+        }
+        served(chaos, node, &demand, &mut problems).await;
+    }
+    problems
+}
+
+fn listed<T>(
+    list: crate::cluster::ClusterResult<Vec<crate::cluster::Versioned<T>>>,
+) -> impl Iterator<Item = T> {
+    let list = list.expect("the world's own connection never fails");
+    list.into_iter().map(|read| read.object)
+}
+
+/// Every ENI of ours has its record and the other way round.
+fn leaks(chaos: &Chaos, records: &[EniRecord], problems: &mut Vec<String>) {
+    let mut enis: BTreeMap<_, Eni> = BTreeMap::new();
+    for eni in chaos.our_enis() {
+        if let Some(twin) = enis.insert(eni.name.clone(), eni) {
+            problems.push(format!("{} exists twice", twin.name));
+        }
+    }
+    for record in records {
+        let eni = enis.remove(&record.name);
+        match eni {
+            Some(eni) if eni.state == EniState::InUse && record.id.as_ref() == Some(&eni.id) => {}
+            Some(eni) => problems.push(format!("{} is {:?} with {:?}", eni.id, eni.state, record)),
+            None => problems.push(format!("the record {} has no ENI", record.name)),
+        }
+    }
+    problems.extend(
+        enis.values()
+            .map(|eni| format!("{} ({:?}) has no record", eni.id, eni.state)),
+    );
+}
+
+/// The node's pool is within its range, and everybody agrees on it.
+fn pool(chaos: &Chaos, node: &SimNode, config: &NodeConfig, demand: usize, problems: &mut Vec<String>) {
+    let (world, name) = (&chaos.world, &node.name);
+    let Some((_, service)) = node.agent() else {
+        problems.push(format!("{name} has no agent"));
+        return;
+    };
+    let counts = service.counts();
+    let (min, max) = (world.setting.warm.min as usize, world.setting.warm.max as usize);
+    let capacity = world.setting.limits.pods() as usize;
+    let wanted = (demand + min).min(capacity);
+    let bound = counts.total() - counts.lost;
+    if bound < wanted && !starved(chaos, node) {
+        problems.push(format!("{name} has {counts:?} for {demand} pods"));
+    }
+    if counts.free > max || counts.cooling + counts.withdrawn > 0 {
+        problems.push(format!("{name} keeps {counts:?} for {demand} pods"));
+    }
+    if config.pool.enis.iter().any(|eni| !eni.releasing.is_empty()) || !config.agent.withdrawn.is_empty() {
+        problems.push(format!("{name} is still releasing: {:?}", config.agent));
+    }
+    let published: BTreeSet<_> = config
+        .pool
+        .enis
+        .iter()
+        .flat_map(|eni| &eni.attached)
+        .map(|entry| entry.ip)
+        .collect();
+    let delivered: BTreeSet<_> = world.truth(|truth| {
+        let here = |eni: &crate::model::PoolEni| truth.enis.get(&eni.id).map(|fact| fact.addresses.clone());
+        config.pool.enis.iter().filter_map(here).flatten().collect()
+    });
+    let primaries: BTreeSet<_> = config.pool.enis.iter().map(|eni| eni.primary).collect();
+    let delivered: BTreeSet<_> = delivered.difference(&primaries).copied().collect();
+    if published != delivered {
+        problems.push(format!(
+            "{name} is told {published:?} and the cloud delivers {delivered:?}"
+        ));
+    }
+}
+
+/// Every pod has its address, and nobody else has one.
+async fn served(chaos: &Chaos, node: &Arc<SimNode>, demand: &[&Pod], problems: &mut Vec<String>) {
+    let world = &chaos.world;
+    let Some(machine) = node.machine() else { return };
+    let mut live: BTreeSet<SandboxKey> = BTreeSet::new();
+    for pod in demand {
+        let key = world.truth(|truth| {
+            let served = truth.pods.get(&pod.uid).and_then(|fact| fact.served.clone());
+            served.filter(|key| truth.sandboxes.get(&key.container).is_some_and(|fact| fact.alive))
+        });
+        let Some(key) = key else {
+            if !(starved(chaos, node) && (explained(world, node) || !has_slot(chaos, node))) {
+                let free = world.free(&chaos.subnets);
+                let (starved, told) = (starved(chaos, node), explained(world, node));
+                problems.push(format!(
+                    "{} on {} has no address; the subnets have {free:?}, starved: {starved}, told: {told}",
+                    pod.key, node.name
+                ));
+            }
+            continue;
+        };
+        live.insert(key.clone());
+        let bereaved = world.truth(|truth| truth.is_bereaved(&node.name, &key));
+        if bereaved {
+            // A new sandbox of an old pod, or a pod that nobody could name, is not told again.
+            if !world.truth(|truth| truth.told.contains(&pod.key)) {
+                problems.push(format!("{} lost its address and was not told", pod.key));
+            }
+            continue;
+        }
+        let sandbox = Sandbox {
+            node: node.clone(),
+            machine: machine.clone(),
+            addresses: world.truth(|truth| truth.sandboxes.get(&key.container)?.acknowledged),
+            key,
+            pod: (*pod).clone(),
+            number: 0,
+        };
+        if let Err(why) = sandbox.check().await {
+            problems.push(format!(
+                "CHECK of {} ({}) on {}: {why}",
+                pod.key, sandbox.key, node.name
+            ));
+        }
+    }
+    let (owners, wired) = world.truth(|truth| {
+        let machine = truth.machines.get(&node.name);
+        let keys =
+            |map: Option<Vec<SandboxKey>>| map.unwrap_or_default().into_iter().collect::<BTreeSet<_>>();
+        (
+            keys(machine.map(|machine| machine.owned.keys().cloned().collect())),
+            keys(machine.map(|machine| machine.wired.keys().cloned().collect())),
+        )
+    });
+    let strays = |set: &BTreeSet<SandboxKey>| set.difference(&live).cloned().collect::<Vec<_>>();
+    for (what, set) in [("owned", strays(&owners)), ("wired", strays(&wired))] {
+        if !set.is_empty() {
+            problems.push(format!("{} still has {what} by {set:?}", node.name));
+        }
+    }
+    let survey = crate::network::NodeNetwork::survey(&*machine.kernel).await;
+    match survey {
+        Ok(survey) if survey.leftovers.is_empty() => {}
+        survey => problems.push(format!("{} keeps {survey:?}", node.name)),
+    }
+}
+
+/// Whether the subnets have nothing that this node could get.
+fn starved(chaos: &Chaos, node: &SimNode) -> bool {
+    let (world, limits) = (&chaos.world, chaos.world.setting.limits);
+    let Some(machine) = node.machine() else {
+        return false;
+    };
+    let mine: Vec<_> = chaos
+        .our_enis()
+        .into_iter()
+        .filter(|eni| eni.instance.as_ref() == Some(&machine.instance))
+        .collect();
+    let free = world.free(&chaos.subnets);
+    let on_enis = mine.iter().any(|eni| {
+        let room = eni.addresses.len() < limits.addresses_per_eni as usize;
+        room && free.get(&eni.subnet).is_some_and(|free| *free > 0)
+    });
+    let on_new = mine.len() < limits.secondary_enis() as usize && free.values().any(|free| *free >= 2);
+    !on_enis && !on_new
+}
+
+/// Whether the node's instance takes another ENI; ipamd reports an exhausted subnet only where it would make one.
+fn has_slot(chaos: &Chaos, node: &SimNode) -> bool {
+    let Some(machine) = node.machine() else {
+        return false;
+    };
+    let enis = chaos.our_enis();
+    let mine = enis
+        .iter()
+        .filter(|eni| eni.instance.as_ref() == Some(&machine.instance));
+    mine.count() < chaos.world.setting.limits.secondary_enis() as usize
+}
+
+/// Whether people were told why.
+fn explained(world: &World, node: &SimNode) -> bool {
+    let about = crate::cluster::Subject::Node(node.name.clone());
+    let events = world.cluster.events();
+    events
+        .iter()
+        .any(|event| event.subject == about && event.reason == "SubnetExhausted")
+}
