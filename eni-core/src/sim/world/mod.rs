@@ -70,8 +70,7 @@ pub const NOT_SURVIVED: [&str; 7] = [
     // A replaced ipamd, whose destructive calls are fenced, still takes an ENI away that its successor's
     // record wants (5).
     "leader-change",
-    // While an order on an ENI never ends, an address is no longer published as leaving before its removal
-    // was accepted (2), or its release is never finished (8).
+    // Orders that never end: seeds break with them (2, 8), and why is not known yet.
     "stuck",
     // A NodeENIConfig that is made anew frees what rests (1).
     "object-loss",
