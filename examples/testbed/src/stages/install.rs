@@ -34,7 +34,7 @@ const PACKAGES: &[Package] = &[
     },
     Package {
         name: "containernetworking-plugins",
-        program: "bridge",
+        program: "host-local",
         costs: "the tests that chain our plugin with the reference ones",
     },
 ];
