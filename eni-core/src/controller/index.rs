@@ -7,7 +7,7 @@ use super::{
     schedule::Need,
 };
 use crate::{
-    cluster::{Versioned, WatchEvent},
+    cluster::{Version, Versioned, WatchEvent},
     model::{EniId, EniRecord, InstanceId, Intent, Node, NodeConfig, NodeName, Pod, PodKey, SubnetId},
 };
 
@@ -170,9 +170,9 @@ impl Index {
         self.records.doubts(node)
     }
 
-    /// Takes over a NodeENIConfig that was just written, before the watch tells of it; its node.
-    pub(super) fn wrote_config(&mut self, read: Versioned<NodeConfig>) -> NodeName {
-        NodeName::from(self.configs.wrote(read).key)
+    /// Takes over a NodeENIConfig that was just written, over `base`, before the watch tells of it; its node.
+    pub(super) fn wrote_config(&mut self, base: Option<&Version>, read: Versioned<NodeConfig>) -> NodeName {
+        NodeName::from(self.configs.wrote(base, read).key)
     }
 
     /// Takes over that a NodeENIConfig was just deleted, before the watch tells of it; its node.
@@ -180,7 +180,7 @@ impl Index {
         NodeName::from(self.configs.deleted(name.as_str()).key)
     }
 
-    /// A NodeENIConfig was written without an answer; its node.
+    /// A NodeENIConfig was written without an answer, or another writer was first; its node.
     pub(super) fn unanswered_config(&mut self, name: &NodeName) -> NodeName {
         NodeName::from(self.configs.unanswered(name.to_string(), name).key)
     }

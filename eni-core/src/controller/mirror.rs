@@ -150,9 +150,19 @@ impl<T: Object> Mirror<T> {
         self.doubt(key, Some(node.clone()), None, false)
     }
 
-    /// Takes over what we wrote.
-    pub(super) fn wrote(&mut self, read: Versioned<T>) -> Change<T> {
+    /// Takes over what we wrote over `base`; `None` if we created it.
+    pub(super) fn wrote(&mut self, base: Option<&Version>, read: Versioned<T>) -> Change<T> {
         let key = read.object.key();
+        let shown = self.objects.get(&key).map(|held| &held.version);
+        if shown == Some(&read.version) {
+            // The watch was faster than the answer.
+            let before = Some(read.object);
+            return Change { key, before };
+        }
+        if let Some(shown) = shown.filter(|shown| Some(*shown) != base).cloned() {
+            // The watch may be ahead of what we wrote already, and will not show it then.
+            return self.doubt(key, read.object.node().cloned(), Some(shown), true);
+        }
         let own = self.own.entry(key.clone()).or_default();
         own.versions.push(read.version.clone());
         own.deleted = false;
@@ -229,8 +239,8 @@ mod tests {
     #[test]
     fn an_older_version_of_ours_does_not_replace_a_newer_one() {
         let mut mirror = Mirror::default();
-        mirror.wrote(object("1", 1));
-        mirror.wrote(object("2", 2));
+        mirror.wrote(None, object("1", 1));
+        mirror.wrote(Some(&Version("1".into())), object("2", 2));
         mirror.apply(WatchEvent::Applied(object("1", 1)));
         assert_eq!((held(&mirror), doubt(&mirror)), (Some(2), None));
         mirror.apply(WatchEvent::Applied(object("2", 2)));
@@ -245,7 +255,7 @@ mod tests {
     #[test]
     fn a_deleted_object_does_not_come_back_by_a_late_event() {
         let mut mirror = Mirror::default();
-        mirror.wrote(object("1", 1));
+        mirror.wrote(None, object("1", 1));
         mirror.deleted("a");
         mirror.apply(WatchEvent::Applied(object("1", 1)));
         assert_eq!((held(&mirror), doubt(&mirror)), (None, None));
@@ -257,7 +267,7 @@ mod tests {
     #[test]
     fn an_event_that_shows_neither_is_read_before_it_is_believed() {
         let mut mirror = Mirror::default();
-        mirror.wrote(object("2", 2));
+        mirror.wrote(None, object("2", 2));
         mirror.apply(WatchEvent::Applied(object("1", 1)));
         let stale = doubt(&mirror).expect("older, or another writer's");
         assert_eq!(held(&mirror), Some(2));
@@ -277,9 +287,26 @@ mod tests {
     }
 
     #[test]
+    fn a_watch_that_is_ahead_of_the_answer_to_a_write_is_not_forgotten() {
+        let base = Version("1".into());
+        let mut mirror = Mirror::default();
+        mirror.apply(WatchEvent::Applied(object("1", 1)));
+        mirror.apply(WatchEvent::Applied(object("2", 2)));
+        mirror.wrote(Some(&base), object("2", 2));
+        assert_eq!((held(&mirror), doubt(&mirror)), (Some(2), None));
+
+        mirror.apply(WatchEvent::Applied(object("4", 4)));
+        mirror.wrote(Some(&Version("2".into())), object("3", 3));
+        let ahead = doubt(&mirror).expect("the fourth was shown, and the third never will be");
+        mirror.settle("a", &ahead, Some(object("4", 4)));
+        mirror.apply(WatchEvent::Applied(object("5", 5)));
+        assert_eq!((held(&mirror), doubt(&mirror)), (Some(5), None));
+    }
+
+    #[test]
     fn what_the_watch_shows_while_an_object_is_read_stays_in_doubt() {
         let mut mirror = Mirror::default();
-        mirror.wrote(object("2", 2));
+        mirror.wrote(None, object("2", 2));
         mirror.apply(WatchEvent::Applied(object("3", 3)));
         let first = doubt(&mirror).unwrap();
         mirror.apply(WatchEvent::Applied(object("4", 4)));
@@ -292,7 +319,7 @@ mod tests {
     #[test]
     fn a_list_that_lags_takes_nothing_of_ours_away() {
         let mut mirror = Mirror::default();
-        mirror.wrote(object("1", 1));
+        mirror.wrote(None, object("1", 1));
         mirror.apply(WatchEvent::Reset(vec![]));
         assert_eq!(held(&mirror), Some(1));
         let late = doubt(&mirror).expect("not listed yet, or deleted by another");

@@ -180,8 +180,14 @@ impl PoolController {
 
     /// Our records of a node with what is known of their ENIs.
     fn enis(&self, name: &NodeName) -> Vec<(EniRecord, EniView)> {
-        let records = self.actor.desk.index().records(name).into_iter();
-        let view = |record: &EniRecord| self.actor.inventory.view(record.id.as_ref(), &record.name);
+        let (records, config) = {
+            let index = self.actor.desk.index();
+            (index.records(name), index.config(name).cloned())
+        };
+        let published = config.map_or_else(Vec::new, |read| read.object.pool.enis);
+        let inventory = &self.actor.inventory;
+        let view = |record: &EniRecord| inventory.view(record.id.as_ref(), &record.name, &published);
+        let records = records.into_iter();
         records
             .map(|read| (view(&read.object), read.object))
             .map(|(view, record)| (record, view))

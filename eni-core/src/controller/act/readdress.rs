@@ -20,14 +20,14 @@ impl Actor {
             .node_configs()
             .update(Versioned { object, version })
             .await;
-        self.note_config(&round.node.name, written)
+        self.note_config(&round.node.name, round.version.as_ref(), written)
     }
 
     /// Writes the record of an ENI that is on its instance and has none.
     pub(in crate::controller) async fn restore(&self, record: EniRecord) -> Result<(), ActError> {
         tracing::warn!(node = %record.node, eni = ?record.id, "an attached ENI without a record gets one");
         let written = self.cluster.eni_records().create(record.clone()).await;
-        self.note_record(&record, written)
+        self.note_record(&record, None, written)
     }
 
     /// Deletes the object of a node that is gone, if it is still what was planned from.

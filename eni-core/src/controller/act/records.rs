@@ -5,7 +5,7 @@
 
 use super::{ActError, Actor, Round};
 use crate::{
-    cluster::{ClusterError, ClusterResult, Object, Versioned},
+    cluster::{ClusterError, ClusterResult, Object, Version, Versioned},
     controller::index::Index,
     model::{
         AgentReport, EniRecord, Intent, Limits, Node, NodeConfig, NodeName, NodePool, NodeSpec, SubnetId,
@@ -30,7 +30,7 @@ impl Actor {
             agent: AgentReport::default(),
         };
         let written = self.cluster.node_configs().create(config).await;
-        self.note_config(&round.node.name, written)
+        self.note_config(&round.node.name, None, written)
     }
 
     /// Keeps what the cloud declares that the instance can carry, so that nobody has to ask again.
@@ -41,8 +41,9 @@ impl Actor {
     ) -> Result<(), ActError> {
         let name = read.object.name.clone();
         read.object.spec.limits = Some(limits);
+        let base = read.version.clone();
         let written = self.cluster.node_configs().update(read).await;
-        self.note_config(&name, written)
+        self.note_config(&name, Some(&base), written)
     }
 
     pub(super) async fn publish(&self, round: &Round, pool: NodePool) -> Result<(), ActError> {
@@ -54,17 +55,18 @@ impl Actor {
         };
         read.object.pool = pool;
         let written = self.cluster.node_configs().update(read).await;
-        self.note_config(name, written)
+        self.note_config(name, round.version.as_ref(), written)
     }
 
     pub(super) fn note_config(
         &self,
         name: &NodeName,
+        base: Option<&Version>,
         written: ClusterResult<Versioned<NodeConfig>>,
     ) -> Result<(), ActError> {
         self.desk.change(|index| match &written {
-            Ok(written) => Some(index.wrote_config(written.clone())),
-            Err(ClusterError::Unavailable { .. }) => Some(index.unanswered_config(name)),
+            Ok(written) => Some(index.wrote_config(base, written.clone())),
+            Err(error) if is_to_be_read(error) => Some(index.unanswered_config(name)),
             Err(_) => None,
         });
         written?;
@@ -90,7 +92,7 @@ impl Actor {
         };
         self.inventory.planned(&record.name);
         let written = self.cluster.eni_records().create(record.clone()).await;
-        self.note_record(&record, written)
+        self.note_record(&record, None, written)
     }
 
     /// Records that an ENI shall go.
@@ -123,22 +125,24 @@ impl Actor {
             return Ok(());
         };
         change(&mut object);
+        let base = version.clone();
         let written = self
             .cluster
             .eni_records()
             .update(Versioned { object, version })
             .await;
-        self.note_record(&record, written)
+        self.note_record(&record, Some(&base), written)
     }
 
     pub(super) fn note_record(
         &self,
         record: &EniRecord,
+        base: Option<&Version>,
         written: ClusterResult<Versioned<EniRecord>>,
     ) -> Result<(), ActError> {
         self.desk.change(|index| match &written {
-            Ok(written) => index.change_record(|records| records.wrote(written.clone())),
-            Err(ClusterError::Unavailable { .. }) => {
+            Ok(written) => index.change_record(|records| records.wrote(base, written.clone())),
+            Err(error) if is_to_be_read(error) => {
                 index.change_record(|records| records.unanswered(record.key(), &record.node))
             }
             Err(_) => None,
@@ -168,6 +172,15 @@ impl Actor {
             None
         });
     }
+}
+
+/// Whether a write that failed so leaves in doubt what the object is now: nobody knows whether it worked, or
+/// another writer was first, and the watch may have told of that already.
+fn is_to_be_read(error: &ClusterError) -> bool {
+    matches!(
+        error,
+        ClusterError::Unavailable { .. } | ClusterError::Conflict { .. }
+    )
 }
 
 fn found<T>(read: ClusterResult<T>) -> ClusterResult<Option<T>> {

@@ -26,7 +26,7 @@ use seen::Seen;
 use super::{Observed, PoolConfig, plan::EniView};
 use crate::{
     cloud::{Capabilities, Cloud, Lane, Paced, Pacer},
-    model::{EniId, EniRecord, EniState, InstanceId},
+    model::{EniId, EniRecord, EniState, InstanceId, PoolEni},
 };
 
 /// How long an order may take with its waiting; then the node is planned anew, as much has changed.
@@ -87,8 +87,8 @@ impl Inventory {
         self.pacer.on(Lane::Growth).capabilities()
     }
 
-    /// What is known of the ENI of a record.
-    pub(super) fn view(&self, id: Option<&EniId>, name: &str) -> EniView {
+    /// What is known of the ENI of a record, whose agent was told of the `published` ones.
+    pub(super) fn view(&self, id: Option<&EniId>, name: &str, published: &[PoolEni]) -> EniView {
         let mut state = self.state.lock();
         let Some(id) = id.or(state.by_name.get(name)).cloned() else {
             return EniView::Absent;
@@ -100,11 +100,13 @@ impl Inventory {
         let Some(eni) = seen.eni.clone() else {
             return EniView::Unknown;
         };
+        let told = published.iter().filter(|published| published.id == id);
+        let told = told.flat_map(|eni| eni.attached.iter().chain(&eni.releasing));
         EniView::Known(Box::new(Observed {
             eni,
             unassigning: seen.unassigning(),
-            vanished: seen.vanished(),
-            settled: !seen.is_in_flight(),
+            vanished: seen.vanished(told.map(|entry| entry.ip)),
+            settled: seen.is_settled(),
         }))
     }
 

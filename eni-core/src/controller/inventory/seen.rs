@@ -41,11 +41,22 @@ pub(super) struct Seen {
     assigning: BTreeMap<IpAddr, Instant>,
     /// Ordered off and still listed.
     unassigning: BTreeMap<IpAddr, Instant>,
-    /// Was listed and is not, without an order of ours: the first and the last listing without it.
-    absent: BTreeMap<IpAddr, (Instant, Instant)>,
+    /// Was listed, and is not since less than listings may lag.
+    absent: BTreeMap<IpAddr, Absence>,
+    /// The first and the last complete listing.
+    listed: Option<(Instant, Instant)>,
     /// Listed and not delivered yet, and since when.
     unready: BTreeMap<IpAddr, Instant>,
     deleting: bool,
+}
+
+/// An address that listings lack.
+#[derive(Clone, Copy, Debug)]
+struct Absence {
+    /// The first listing without it.
+    since: Instant,
+    /// We ordered it off.
+    ordered: bool,
 }
 
 impl Seen {
@@ -61,6 +72,7 @@ impl Seen {
             assigning: BTreeMap::new(),
             unassigning: BTreeMap::new(),
             absent: BTreeMap::new(),
+            listed: None,
             unready: BTreeMap::new(),
             deleting: false,
         }
@@ -84,9 +96,15 @@ impl Seen {
 
     /// Whether a listing is awaited.
     pub(super) fn is_in_flight(&self) -> bool {
-        if self.is_gone() {
-            return false;
-        }
+        !self.is_gone() && (self.is_moving() || !self.absent.is_empty())
+    }
+
+    /// Whether it takes an order now: none is under way, and nothing happens that we did not order.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_gone() || !self.is_moving() && self.absent.values().all(|absence| absence.ordered)
+    }
+
+    fn is_moving(&self) -> bool {
         let moving =
             |eni: &Eni| eni.state.is_transitional() || eni.addresses.iter().any(|address| !address.ready);
         let ordered = !self.assigning.is_empty()
@@ -94,23 +112,33 @@ impl Seen {
             || self.deleting
             || self.doubtful
             || self.leaving.is_some();
-        let absent = self.absent.values().any(|(first, last)| *last < *first + LAG);
-        ordered || absent || self.missing.is_some() || self.eni.as_ref().is_none_or(moving)
+        ordered || self.missing.is_some() || self.eni.as_ref().is_none_or(moving)
     }
 
     /// When it should be read again, if a listing is awaited.
     pub(super) fn next_reading(&self, interval: Duration) -> Instant {
         let age = self.asked.saturating_duration_since(self.touched.max(self.since));
-        self.asked + (age / PATIENCE).clamp(interval, LONGEST_PAUSE.max(interval))
+        let next = self.asked + (age / PATIENCE).clamp(interval, LONGEST_PAUSE.max(interval));
+        // Absence alone is confirmed by one late listing.
+        let confirmed = self.absent.values().map(|absence| absence.since + LAG).min();
+        match confirmed.filter(|_| !self.is_moving()) {
+            Some(confirmed) => next.max(confirmed),
+            None => next,
+        }
     }
 
-    /// Addresses that the cloud took away on its own, or on somebody else's order.
-    pub(super) fn vanished(&self) -> BTreeSet<IpAddr> {
-        let gone = self
-            .absent
-            .iter()
-            .filter(|(_, (first, last))| *last >= *first + LAG);
-        gone.map(|(ip, _)| *ip).collect()
+    /// Those of the addresses that were told to its agent whose stay has ended: for longer than listings lag
+    /// they do not have them, or the cloud has given them to it anew.
+    pub(super) fn vanished(&self, told: impl IntoIterator<Item = IpAddr>) -> BTreeSet<IpAddr> {
+        let confirmed = self.listed.is_some_and(|(first, last)| last >= first + LAG);
+        let has = |ip: &IpAddr| {
+            let mut addresses = self.eni.iter().flat_map(|eni| &eni.addresses);
+            addresses.any(|address| address.ip == *ip)
+        };
+        let absent = |ip: &IpAddr| confirmed && !has(ip) && !self.absent.contains_key(ip);
+        let told = told.into_iter();
+        told.filter(|ip| self.assigning.contains_key(ip) || absent(ip))
+            .collect()
     }
 
     /// Addresses whose removal was ordered and that are still listed.
@@ -160,6 +188,7 @@ impl Seen {
     /// Addresses were ordered onto it.
     pub(super) fn assigned(&mut self, ips: &[IpAddr], now: Instant) {
         self.assigning.extend(ips.iter().map(|ip| (*ip, now)));
+        self.absent.retain(|ip, _| !ips.contains(ip));
         if let Some(eni) = &mut self.eni {
             eni.addresses.extend(ips.iter().map(|ip| unready(*ip)));
         }
@@ -208,15 +237,15 @@ impl Seen {
             .iter()
             .flat_map(Eni::secondary_addresses)
             .map(|address| address.ip);
-        let missed = before.filter(|ip| !has(ip) && !self.unassigning.contains_key(ip));
-        let missed: Vec<_> = missed.filter(|ip| !self.assigning.contains_key(ip)).collect();
-        self.absent.retain(|ip, (_, last)| {
-            *last = asked;
-            !has(ip)
-        });
+        let missed = before.filter(|ip| !has(ip) && !self.assigning.contains_key(ip));
         for ip in missed {
-            self.absent.entry(ip).or_insert((asked, asked));
+            let ordered = self.unassigning.contains_key(&ip);
+            let since = asked;
+            self.absent.entry(ip).or_insert(Absence { since, ordered });
         }
+        self.absent
+            .retain(|ip, absence| !has(ip) && absence.since + LAG > asked);
+        self.listed = Some((self.listed.map_or(asked, |(first, _)| first), asked));
         self.assigning
             .retain(|ip, ordered| !has(ip) && *ordered + LAG > asked);
         self.unassigning

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{Action, EniView, NodeView, count, lists, ours, sizing};
+use super::{Action, EniView, NodeView, count, ours, sizing};
 use crate::{
     model::{EniId, EniRecord, EniState, Intent, NodeConfig, PoolAddress, WarmRange},
     policy,
@@ -31,10 +31,10 @@ pub(super) fn grow(
             EniView::Known(known) => {
                 let on_it = count(known.eni.secondary_addresses());
                 let leaving = config.pool.enis.iter().filter(|eni| eni.id == known.eni.id);
-                // Those that a listing lacks already are not on it, and wait for the next publication.
+                // Those that a listing lacks already are not on it.
                 let leaving = leaving
                     .flat_map(|eni| &eni.releasing)
-                    .filter(|entry| lists(&known.eni, entry.ip));
+                    .filter(|entry| known.keeps(entry.ip));
                 bound += on_it.saturating_sub(count(leaving));
                 let free = free_in.get(&record.subnet).copied().unwrap_or_default();
                 let usable =

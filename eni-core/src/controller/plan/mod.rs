@@ -7,14 +7,14 @@ mod progress;
 mod publication;
 mod view;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
 
 pub use action::Action;
 pub use notice::Notice;
 pub use view::{EniView, NodeView, Observed, Remains};
 
 use crate::{
-    model::{AgentReport, Eni, EniId, EniRecord, Intent, NodeConfig, NodePool, NodeSpec, PoolEni, WarmRange},
+    model::{AgentReport, EniId, EniRecord, Intent, NodeConfig, NodePool, NodeSpec, PoolEni, WarmRange},
     policy::{self, Sizing},
 };
 
@@ -187,11 +187,6 @@ fn ours<'a>(
     view.enis
         .iter()
         .filter(|(record, _)| record.instance == config.spec.instance)
-}
-
-/// Whether the cloud lists an address for pods on an ENI.
-fn lists(eni: &Eni, ip: IpAddr) -> bool {
-    eni.secondary_addresses().any(|address| address.ip == ip)
 }
 
 fn count(items: impl IntoIterator) -> u32 {

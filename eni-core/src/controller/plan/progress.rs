@@ -1,6 +1,6 @@
 //! The next step of one ENI.
 
-use super::{Action, EniView, NodeView, Notice, lists};
+use super::{Action, EniView, NodeView, Notice};
 use crate::model::{EniRecord, EniState, Intent, NodeConfig};
 
 /// The next step of one ENI towards its record's intent.
@@ -14,9 +14,10 @@ pub(super) fn progress(
         EniView::Absent if record.intent == Intent::Attached => return Some(Action::Create(record.clone())),
         EniView::Absent | EniView::Gone => return Some(Action::Forget(record.clone())),
         EniView::Unknown => return None,
-        EniView::Known(known) if known.settled => &known.eni,
+        EniView::Known(known) if known.settled => known,
         EniView::Known(_) => return None,
     };
+    let (observed, known) = (known, &known.eni);
     let published = config.pool.enis.iter().find(|eni| eni.id == known.id);
     match (record.intent, known.state) {
         (Intent::Attached, _) if record.id.is_none() => Some(Action::Adopt(record.clone(), known.id.clone())),
@@ -26,7 +27,7 @@ pub(super) fn progress(
                 .into_iter()
                 .flat_map(|eni| &eni.releasing)
                 .map(|entry| entry.ip);
-            let addresses: Vec<_> = leaving.filter(|ip| lists(known, *ip)).collect();
+            let addresses: Vec<_> = leaving.filter(|ip| observed.keeps(*ip)).collect();
             (!addresses.is_empty()).then(|| Action::Unassign {
                 eni: known.id.clone(),
                 addresses,

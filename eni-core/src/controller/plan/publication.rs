@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use super::{EniView, NodeView, Observed, lists, ours, sizing};
+use super::{EniView, NodeView, Observed, ours, sizing};
 use crate::model::{
     EniRecord, EniState, Generation, Intent, NodeConfig, NodePool, PoolAddress, PoolEni, WarmRange,
 };
@@ -96,8 +96,8 @@ fn in_service(
                 .filter(|entry| !withdrawn(entry) && !vanished(entry)),
         );
         releasing.extend(before.attached.iter().filter(|entry| withdrawn(entry)));
-        // A releasing address goes once a listing after the order lacks it.
-        releasing.extend(before.releasing.iter().filter(|entry| lists(eni, entry.ip)));
+        // One listing without a releasing address may be wrong: if it came back, it would pass for a fresh one.
+        releasing.extend(before.releasing.iter().filter(|entry| !vanished(entry)));
     }
     let held: BTreeSet<IpAddr> = attached
         .iter()

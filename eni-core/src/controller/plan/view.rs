@@ -11,10 +11,19 @@ pub struct Observed {
     pub eni: Eni,
     /// Addresses whose removal was ordered and that are still listed.
     pub unassigning: BTreeSet<IpAddr>,
-    /// Addresses that are gone from it without an order of ours, for longer than listings lag.
+    /// Addresses that the agent was told of and whose stay has ended: listings lack them for longer than they
+    /// lag, or the cloud has given them to the ENI anew.
     pub vanished: BTreeSet<IpAddr>,
     /// No order is under way on it; only then it gets another.
     pub settled: bool,
+}
+
+impl Observed {
+    /// Whether an address that the agent was told of is still on it.
+    pub(super) fn keeps(&self, ip: IpAddr) -> bool {
+        let listed = self.eni.secondary_addresses().any(|address| address.ip == ip);
+        listed && !self.vanished.contains(&ip)
+    }
 }
 
 /// What is known of the ENI behind a record.
