@@ -38,13 +38,19 @@ pub(super) fn restore(memory: Memory, cooldown: Duration, clocks: &Clocks) -> Re
     }
     let mut stale = Vec::new();
     for (entry, hold) in memory.held {
+        let known = pool.entry(entry.ip);
         match hold {
-            _ if pool.entry(entry.ip) != Some(entry) => stale.push(entry),
-            Hold::Withdrawn => pool.restore_withdrawn(entry),
-            Hold::Cooling { until, uptime } => {
+            Hold::Withdrawn if known == Some(entry) => pool.restore_withdrawn(entry),
+            // It rests to its end in whatever stay.
+            Hold::Cooling { until, uptime } if known.is_some() => {
                 let rest = rest(until, uptime.as_ref(), cooldown, clocks);
-                pool.restore_cooling(entry, clocks.now, clocks.now + rest);
+                if rest.is_zero() && known != Some(entry) {
+                    stale.push(entry);
+                } else {
+                    pool.rest(entry.ip, clocks.now, clocks.now + rest);
+                }
             }
+            _ => stale.push(entry),
         }
     }
     Restored {

@@ -88,11 +88,15 @@ impl PoolAllocator {
         let mut known: Vec<PoolAddress> = self.slots.values().map(|slot| slot.entry).collect();
         known.sort_unstable();
         for entry in known {
-            let owner = self.slots[&entry.ip].state.owner().cloned();
-            match (published.get(&entry.ip), owner) {
+            let state = self.slots[&entry.ip].state.clone();
+            match (published.get(&entry.ip), state) {
                 // Whatever happened to it meanwhile, it is attached, and somebody uses it.
-                (Some((now, eni, true)), Some(owner)) => self.relabel(*now, eni, owner),
-                (Some((same, _, true)), None) if *same == entry => {}
+                (Some((now, eni, true)), State::Allocated(owner) | State::Lost(owner)) => {
+                    self.relabel(*now, eni, State::Allocated(owner));
+                }
+                (Some((same, _, true)), _) if *same == entry => {}
+                // In a new stay, too, others may still send to whoever had it last.
+                (Some((now, eni, true)), rest @ State::Cooling { .. }) => self.relabel(*now, eni, rest),
                 // The agent fences before ipamd releases; whatever it believes, this one is not free.
                 (Some((same, _, false)), _) if *same == entry => self.fence(entry),
                 _ => self.drop_slot(entry, &mut accepted),
@@ -127,11 +131,6 @@ impl PoolAllocator {
             }
         }
         self.owned.insert(key, allocation);
-    }
-
-    /// Restores the rest of a released address from the journal.
-    pub fn restore_cooling(&mut self, entry: PoolAddress, since: Instant, until: Instant) {
-        self.restore_hold(entry, State::Cooling { since, until });
     }
 
     /// Restores the fence of a withdrawn address from the journal.
@@ -233,10 +232,10 @@ impl PoolAllocator {
         }
     }
 
-    /// Leaves an attached address with its owner, in the stay that ipamd published.
-    fn relabel(&mut self, entry: PoolAddress, eni: &EniId, owner: SandboxKey) {
+    /// Leaves an attached address with its owner or at rest, in the stay that ipamd published.
+    fn relabel(&mut self, entry: PoolAddress, eni: &EniId, state: State) {
         self.leave(entry.ip);
-        if let Some(allocation) = self.owned.get_mut(&owner) {
+        if let Some(allocation) = state.owner().and_then(|owner| self.owned.get_mut(owner)) {
             allocation.eni = eni.clone();
         }
         self.slots.insert(
@@ -247,7 +246,7 @@ impl PoolAllocator {
                 state: State::Free,
             },
         );
-        self.enter(entry.ip, State::Allocated(owner));
+        self.enter(entry.ip, state);
     }
 
     fn drop_slot(&mut self, entry: PoolAddress, accepted: &mut Accepted) {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{chaos::Chaos, core::World, node::SimNode, plugin::Sandbox};
 use crate::{
     cluster::{Cluster, Scope},
-    model::{Eni, EniRecord, EniState, NodeConfig, Pod, SandboxKey},
+    model::{Eni, EniRecord, EniState, NodeConfig, NodeName, Pod, SandboxKey},
 };
 
 /// Virtual time in which everything heals: an audit must come by twice, and the longest back-off pass.
@@ -69,18 +69,37 @@ async fn wrong(chaos: &Chaos) -> Vec<String> {
     let pods: Vec<Pod> = listed(world.cluster.pods().list(&Scope::All).await).collect();
     let mut problems = Vec::new();
     leaks(chaos, &records, &mut problems);
+    let mut lacking = 0;
     for node in chaos.nodes.iter().filter(|node| node.machine().is_some()) {
         let demand: Vec<_> = pods
             .iter()
             .filter(|pod| pod.node.as_ref() == Some(&node.name) && pod.needs_address())
             .collect();
         match configs.get(&node.name) {
-            Some(config) => pool(chaos, node, config, demand.len(), &mut problems),
+            Some(config) => lacking += pool(chaos, node, config, demand.len(), &mut problems),
             None => problems.push(format!("{} has no NodeENIConfig", node.name)),
         }
         served(chaos, node, &demand, &mut problems).await;
     }
+    if lacking > 0 {
+        shared(chaos, &configs, &mut problems);
+    }
     problems
+}
+
+/// What the subnets have left is granted to somebody, but for what does not lift all nodes alike: one for each
+/// and for an ENI's own address.
+fn shared(chaos: &Chaos, configs: &BTreeMap<NodeName, NodeConfig>, problems: &mut Vec<String>) {
+    let free: u32 = chaos.world.free(&chaos.subnets).values().sum();
+    let granted = |config: &NodeConfig| {
+        let bound: usize = config.pool.enis.iter().map(|eni| eni.attached.len()).sum();
+        config.pool.granted.saturating_sub(u32::try_from(bound).unwrap_or(u32::MAX))
+    };
+    let granted: u32 = configs.values().map(granted).sum();
+    let left = free.saturating_sub(granted) as usize;
+    if left >= 2 * configs.len() {
+        problems.push(format!("{left} addresses are granted to nobody, and nodes lack some"));
+    }
 }
 
 fn listed<T>(
@@ -92,16 +111,15 @@ fn listed<T>(
 
 /// Every ENI of ours has its record and the other way round.
 fn leaks(chaos: &Chaos, records: &[EniRecord], problems: &mut Vec<String>) {
-    let mut enis: BTreeMap<_, Eni> = BTreeMap::new();
-    for eni in chaos.our_enis() {
-        if let Some(twin) = enis.insert(eni.name.clone(), eni) {
-            problems.push(format!("{} exists twice", twin.name));
-        }
+    let enis = chaos.our_enis();
+    let names: BTreeSet<_> = enis.iter().map(|eni| &eni.name).collect();
+    if names.len() < enis.len() {
+        problems.push(format!("one of {names:?} exists twice"));
     }
+    let mut enis: BTreeMap<_, Eni> = enis.into_iter().map(|eni| (eni.id.clone(), eni)).collect();
     for record in records {
-        let eni = enis.remove(&record.name);
-        match eni {
-            Some(eni) if eni.state == EniState::InUse && record.id.as_ref() == Some(&eni.id) => {}
+        match record.id.as_ref().and_then(|id| enis.remove(id)) {
+            Some(eni) if eni.state == EniState::InUse => {}
             Some(eni) => problems.push(format!("{} is {:?} with {:?}", eni.id, eni.state, record)),
             None => problems.push(format!("the record {} has no ENI", record.name)),
         }
@@ -112,20 +130,30 @@ fn leaks(chaos: &Chaos, records: &[EniRecord], problems: &mut Vec<String>) {
     );
 }
 
-/// The node's pool is within its range, and everybody agrees on it.
-fn pool(chaos: &Chaos, node: &SimNode, config: &NodeConfig, demand: usize, problems: &mut Vec<String>) {
+/// The node's pool is within its range, and everybody agrees on it. Returns how many idle addresses it lacks
+/// because others have them.
+fn pool(
+    chaos: &Chaos,
+    node: &SimNode,
+    config: &NodeConfig,
+    demand: usize,
+    problems: &mut Vec<String>,
+) -> usize {
     let (world, name) = (&chaos.world, &node.name);
     let Some((_, service)) = node.agent() else {
         problems.push(format!("{name} has no agent"));
-        return;
+        return 0;
     };
     let counts = service.counts();
     let (min, max) = (world.setting.warm.min as usize, world.setting.warm.max as usize);
     let capacity = world.setting.limits.pods() as usize;
     let wanted = (demand + min).min(capacity);
+    // Its share of what is short goes to idle addresses, never to the pods' own.
+    let share = wanted.min(demand.max(config.pool.granted as usize));
     let bound = counts.total() - counts.lost;
-    if bound < wanted && !starved(chaos, node) {
-        problems.push(format!("{name} has {counts:?} for {demand} pods"));
+    let starved = starved(chaos, node);
+    if bound < share && !starved {
+        problems.push(format!("{name} has {counts:?} for {demand} pods, of {share}"));
     }
     if counts.free > max || counts.cooling + counts.withdrawn > 0 {
         problems.push(format!("{name} keeps {counts:?} for {demand} pods"));
@@ -151,6 +179,7 @@ fn pool(chaos: &Chaos, node: &SimNode, config: &NodeConfig, demand: usize, probl
             "{name} is told {published:?} and the cloud delivers {delivered:?}"
         ));
     }
+    if starved { 0 } else { wanted - share }
 }
 
 /// Every pod has its address, and nobody else has one.
