@@ -40,6 +40,11 @@ impl Queue {
         self.line.len()
     }
 
+    /// What all of them ask for.
+    pub(super) fn requests(&self) -> impl Iterator<Item = &AddressRequest> {
+        self.line.iter().chain(&self.aside).map(|waiter| &waiter.request)
+    }
+
     /// Since when the first in the line has waited.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.line.front().map(|waiter| waiter.since)

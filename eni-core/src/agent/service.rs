@@ -180,6 +180,11 @@ impl NodeService {
         owners.map(|(key, owned)| (key.clone(), owned.clone())).collect()
     }
 
+    /// What sandboxes wait for, in no order.
+    pub fn requests(&self) -> Vec<AddressRequest> {
+        self.state.lock().queue.requests().cloned().collect()
+    }
+
     /// The container of every owner with its namespace, where the plugin told it; for
     /// [`NamespaceSandboxes`](crate::sandbox::NamespaceSandboxes).
     pub fn namespaces(&self) -> Vec<(Arc<str>, Option<Netns>)> {

@@ -10,7 +10,7 @@ pub use pool::{Accepted, PoolAllocator};
 pub use rest::MINIMUM_COOLING;
 pub use slot::PoolCounts;
 
-use crate::model::{Allocation, EniId, Families, Origin, PodKey, SandboxKey, Uid};
+use crate::model::{Allocation, Claimant, EniId, Families, Origin, PodKey, SandboxKey, Uid};
 
 /// What a sandbox's interface asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,17 @@ pub struct AddressRequest {
     pub families: Families,
     /// In which boot and for which namespace.
     pub origin: Option<Origin>,
+}
+
+impl AddressRequest {
+    /// The interface that asks, among the others of its pod.
+    pub fn claimant(&self) -> Claimant<'_> {
+        Claimant {
+            key: &self.key,
+            pod_uid: self.pod_uid.as_ref(),
+            origin: self.origin.as_ref(),
+        }
+    }
 }
 
 /// Why there is no address now.

@@ -13,6 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
+    allocator::AddressRequest,
     model::{Allocation, Pod, PodKey, PodPhase, SandboxKey, Uid},
     sandbox::Sandbox,
 };
@@ -26,6 +27,8 @@ pub const MINIMUM_AGE: Duration = Duration::from_secs(120);
 pub struct View {
     /// Every owner with what it owns, and since when this process has seen it own that.
     pub owners: BTreeMap<SandboxKey, (Allocation, Instant)>,
+    /// What sandboxes wait for.
+    pub waiting: Vec<AddressRequest>,
     /// Interfaces that a call is under way for.
     pub busy: BTreeSet<SandboxKey>,
     /// Container and interface of every pod device in the kernel.
@@ -64,7 +67,7 @@ pub enum PodEnd {
         /// The other one's uid.
         by: Uid,
     },
-    /// It has a newer sandbox.
+    /// It has a newer sandbox, which owns an address or waits for one.
     Superseded {
         /// That sandbox's interface.
         by: SandboxKey,
@@ -144,11 +147,14 @@ fn death(
 
 fn pod_end(view: &View, key: &SandboxKey, owned: &Allocation) -> Option<PodEnd> {
     let this = owned.claimant(key);
-    let mut owners = view.owners.iter();
-    let newer =
-        owners.find(|(other, (other_owned, _))| other_owned.claimant(other).supersedes(&this, &view.boot));
-    if let Some((by, _)) = newer {
-        return Some(PodEnd::Superseded { by: by.clone() });
+    let owners = view.owners.iter().map(|(key, (owned, _))| owned.claimant(key));
+    // On a full node a pod's new sandbox would wait for the address of its old one for ever.
+    let waiting = view.waiting.iter().filter(|request| !view.owners.contains_key(&request.key));
+    let mut others = owners.chain(waiting.map(AddressRequest::claimant));
+    if let Some(newer) = others.find(|other| other.supersedes(&this, &view.boot)) {
+        return Some(PodEnd::Superseded {
+            by: newer.key.clone(),
+        });
     }
     let Some(pod) = view.pods.get(owned.pod.as_ref()?) else {
         return Some(PodEnd::Absent);

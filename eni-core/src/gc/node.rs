@@ -137,6 +137,7 @@ impl NodeCollector {
         View {
             owners,
             busy,
+            waiting: self.service.requests(),
             boot: self.service.boot().clone(),
             ..View::default()
         }

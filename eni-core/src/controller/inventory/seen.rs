@@ -13,6 +13,9 @@ use crate::model::{Eni, EniAddress, EniState};
 /// How long listings may lag behind what the cloud has answered: an ENI or an address that is missing for
 /// less is not believed to be gone, and an order that shows no effect for longer is given again.
 pub(in crate::controller) const LAG: Duration = Duration::from_secs(30);
+/// How long after an ENI's last reading it is read again while nothing but an address that it lacks is looked
+/// for: a few readings must agree.
+const RECHECK: Duration = Duration::from_secs(5);
 /// What tells two listings apart.
 const TICK: Duration = Duration::from_nanos(1);
 /// An ENI with an order under way is read again after this part of the order's age, so that one that
@@ -119,11 +122,10 @@ impl Seen {
     pub(super) fn next_reading(&self, interval: Duration) -> Instant {
         let age = self.asked.saturating_duration_since(self.touched.max(self.since));
         let next = self.asked + (age / PATIENCE).clamp(interval, LONGEST_PAUSE.max(interval));
-        // Absence alone is confirmed by one late listing.
-        let confirmed = self.absent.values().map(|absence| absence.since + LAG).min();
-        match confirmed.filter(|_| !self.is_moving()) {
-            Some(confirmed) => next.max(confirmed),
-            None => next,
+        if self.is_moving() {
+            next
+        } else {
+            next.max(self.asked + RECHECK)
         }
     }
 
@@ -190,6 +192,7 @@ impl Seen {
         self.assigning.extend(ips.iter().map(|ip| (*ip, now)));
         self.absent.retain(|ip, _| !ips.contains(ip));
         if let Some(eni) = &mut self.eni {
+            eni.addresses.retain(|address| !ips.contains(&address.ip));
             eni.addresses.extend(ips.iter().map(|ip| unready(*ip)));
         }
     }

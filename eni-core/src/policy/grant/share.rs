@@ -1,10 +1,12 @@
 //! Who gets more, and who gives back, within one zone.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
     GrantPolicy,
     table::{Seat, Table},
 };
-use crate::model::Zone;
+use crate::model::{SubnetId, Zone};
 
 /// Every grant as it is, as far as it can be attained, and never below the scheduled pods.
 pub(super) fn keep(table: &mut Table<'_>, seats: &[usize]) {
@@ -21,9 +23,11 @@ pub(super) fn keep(table: &mut Table<'_>, seats: &[usize]) {
 pub(super) fn raise(table: &mut Table<'_>, zone: &Zone, seats: &[usize], policy: &GrantPolicy) {
     let mut left = table.left(zone);
     let mut allowance = allowance(table, zone, seats);
-    let lifted = |seat: &Seat<'_>, level: u32| {
+    // Whoever cannot draw from what is left must not hold the others down.
+    let reach: BTreeMap<_, _> = seats.iter().map(|place| (*place, table.reach(*place))).collect();
+    let lifted = |place: usize, seat: &Seat<'_>, level: u32| {
         let idle = seat.spare().min(level).max(seat.idle());
-        (seat.node.scheduled + idle).max(seat.granted)
+        (seat.node.scheduled + idle).min(reach[&place]).max(seat.granted)
     };
     let mut order: Vec<_> = seats
         .iter()
@@ -33,8 +37,8 @@ pub(super) fn raise(table: &mut Table<'_>, zone: &Zone, seats: &[usize], policy:
     order.sort_by_key(|place| (table.seats[*place].idle(), *place));
     let enis = table.enis();
     let affordable = |level: u32| {
-        let costs = order.iter().map(|place| &table.seats[*place]);
-        let costs = costs.map(|seat| seat.cost(lifted(seat, level)));
+        let seats = order.iter().map(|place| (*place, &table.seats[*place]));
+        let costs = seats.map(|(place, seat)| seat.cost(lifted(place, seat, level)));
         let (addresses, made) = costs.fold((0u64, 0u64), |(addresses, made), (more, new)| {
             (addresses + u64::from(more), made + u64::from(new))
         });
@@ -47,7 +51,8 @@ pub(super) fn raise(table: &mut Table<'_>, zone: &Zone, seats: &[usize], policy:
         .unwrap_or_default();
     let level = highest(most, affordable);
     for place in order {
-        let (before, upto) = (&table.seats[place], lifted(&table.seats[place], level));
+        let before = &table.seats[place];
+        let upto = lifted(place, before, level);
         let gain = upto - before.granted;
         let worth = gain >= policy.step || upto >= before.node.ceiling || before.idle() < policy.reserve;
         if gain == 0 || !worth || before.cost(upto).0 > left {
@@ -80,11 +85,14 @@ pub(super) fn take_back(table: &mut Table<'_>, seats: &[usize], policy: &GrantPo
     let reserves: u64 = all().map(|seat| u64::from(wanting(seat, reserve))).sum();
     let coming: u64 = all().map(|seat| u64::from(on_its_way(seat))).sum();
     let lacking = pods + reserves > 0;
+    let lack = |seat: &&Seat<'_>| unserved(seat) > 0 || wanting(seat, reserve) > 0;
+    let useful = Useful::to(all().filter(lack));
     // For pods that are there others give all that is idle; for a reserve, only what is above it.
-    lower(table, &living, pods.saturating_sub(coming), 0);
+    lower(table, &living, &useful, pods.saturating_sub(coming), 0);
     lower(
         table,
         &living,
+        &useful,
         reserves.saturating_sub(coming.saturating_sub(pods)),
         reserve,
     );
@@ -109,9 +117,46 @@ pub(super) fn bound_changes(table: &mut Table<'_>, most: usize) {
     }
 }
 
-/// Lowers the idlest grants by `wanted` in all, none below `floor` idle addresses.
-fn lower(table: &mut Table<'_>, seats: &[usize], wanted: u64, floor: u32) {
-    let gives = |seat: &Seat<'_>, level: u32| u64::from(seat.idle().saturating_sub(level.max(floor)));
+/// The subnets whose addresses help those who lack some.
+enum Useful {
+    /// Somebody can make another ENI, in whichever.
+    All,
+    /// Nobody can: those in which their ENIs have room.
+    These(BTreeSet<SubnetId>),
+}
+
+impl Useful {
+    fn to<'a>(lacking: impl Iterator<Item = &'a Seat<'a>>) -> Self {
+        let mut subnets = BTreeSet::new();
+        for seat in lacking {
+            if seat.slots() > 0 {
+                return Self::All;
+            }
+            let rooms = seat.rooms().filter(|(_, room)| *room > 0);
+            subnets.extend(rooms.map(|(subnet, _)| subnet.clone()));
+        }
+        Self::These(subnets)
+    }
+
+    /// How much of what a node has, or would get, is of use.
+    fn of(&self, seat: &Seat<'_>) -> u32 {
+        match self {
+            Self::All => u32::MAX,
+            Self::These(subnets) => {
+                let of_use = seat.carried().filter(|(subnet, _)| subnets.contains(*subnet));
+                of_use.map(|(_, carried)| carried).sum()
+            }
+        }
+    }
+}
+
+/// Lowers the idlest grants by `wanted` in all, none below `floor` idle addresses, and by no more than is
+/// useful.
+fn lower(table: &mut Table<'_>, seats: &[usize], useful: &Useful, wanted: u64, floor: u32) {
+    let gives = |seat: &Seat<'_>, level: u32| {
+        let idle = seat.idle().saturating_sub(level.max(floor));
+        u64::from(idle.min(useful.of(seat)))
+    };
     let sum = |table: &Table<'_>, level: u32| {
         seats
             .iter()

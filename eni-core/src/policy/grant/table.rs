@@ -43,18 +43,25 @@ impl Seat<'_> {
         self.node.enis.iter().map(|(_, bound)| bound).sum()
     }
 
-    /// What its ENIs can carry more, whatever their subnets have.
+    /// The subnet of each of its ENIs, those that would be made included, and what that would carry.
+    pub(super) fn carried(&self) -> impl Iterator<Item = (&SubnetId, u32)> {
+        let old = self.node.enis.iter().zip(&self.more);
+        let old = old.map(|((subnet, bound), more)| (subnet, bound + more));
+        old.chain(self.new.iter().map(|(subnet, bound)| (*subnet, *bound)))
+    }
+
+    /// What each of its ENIs can carry more, whatever the subnet has.
+    pub(super) fn rooms(&self) -> impl Iterator<Item = (&SubnetId, u32)> {
+        let rooms = self.carried();
+        rooms.map(|(subnet, carried)| (subnet, self.node.per_eni.saturating_sub(carried)))
+    }
+
     fn room(&self) -> u32 {
-        let old = self.node.enis.iter().map(|(_, bound)| *bound).zip(&self.more);
-        let new = self.new.iter().map(|(_, bound)| *bound);
-        let carried = old.map(|(bound, more)| bound + more).chain(new);
-        carried
-            .map(|carried| self.node.per_eni.saturating_sub(carried))
-            .sum()
+        self.rooms().map(|(_, room)| room).sum()
     }
 
     /// ENIs that can still be added.
-    fn slots(&self) -> u32 {
+    pub(super) fn slots(&self) -> u32 {
         let made = u32::try_from(self.new.len()).unwrap_or(u32::MAX);
         self.node.slots.saturating_sub(made)
     }
@@ -123,6 +130,27 @@ impl<'a> Table<'a> {
     pub(super) fn left(&self, zone: &Zone) -> u32 {
         let free = self.free.get(zone).into_iter().flatten();
         free.map(|(free, _)| *free).sum()
+    }
+
+    /// The most that a node could come to if it alone drew from here on.
+    pub(super) fn reach(&self, place: usize) -> u32 {
+        let seat = &self.seats[place];
+        let mut free = self.free.get(&seat.node.zone).cloned().unwrap_or_default();
+        let mut reach = seat.placed;
+        for (subnet, room) in seat.rooms() {
+            if let Some((left, _)) = free.iter_mut().find(|(_, id)| *id == subnet) {
+                let drawn = room.min(*left);
+                *left -= drawn;
+                reach += drawn;
+            }
+        }
+        for _ in 0..seat.slots().min(self.enis) {
+            let Some((left, _)) = roomiest(&mut free) else { break };
+            let drawn = seat.node.per_eni.min(*left - 1);
+            *left -= drawn + 1;
+            reach += drawn;
+        }
+        reach
     }
 
     /// Draws for every node up to a figure, as far as there is room; with `new` also for new ENIs.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{chaos::Chaos, core::World, node::SimNode, plugin::Sandbox};
 use crate::{
     cluster::{Cluster, Scope},
-    model::{Eni, EniRecord, EniState, NodeConfig, NodeName, Pod, SandboxKey},
+    model::{Eni, EniRecord, EniState, NodeConfig, NodeName, Pod, SandboxKey, SubnetId},
 };
 
 /// Virtual time in which everything heals: an audit must come by twice, and the longest back-off pass.
@@ -69,36 +69,43 @@ async fn wrong(chaos: &Chaos) -> Vec<String> {
     let pods: Vec<Pod> = listed(world.cluster.pods().list(&Scope::All).await).collect();
     let mut problems = Vec::new();
     leaks(chaos, &records, &mut problems);
-    let mut lacking = 0;
+    let mut lacking = Vec::new();
     for node in chaos.nodes.iter().filter(|node| node.machine().is_some()) {
         let demand: Vec<_> = pods
             .iter()
             .filter(|pod| pod.node.as_ref() == Some(&node.name) && pod.needs_address())
             .collect();
         match configs.get(&node.name) {
-            Some(config) => lacking += pool(chaos, node, config, demand.len(), &mut problems),
+            Some(config) if pool(chaos, node, config, demand.len(), &mut problems) => lacking.push(&**node),
+            Some(_) => {}
             None => problems.push(format!("{} has no NodeENIConfig", node.name)),
         }
         served(chaos, node, &demand, &mut problems).await;
     }
-    if lacking > 0 {
-        shared(chaos, &configs, &mut problems);
-    }
+    shared(chaos, &lacking, &configs, &mut problems);
     problems
 }
 
-/// What the subnets have left is granted to somebody, but for what does not lift all nodes alike: one for each
-/// and for an ENI's own address.
-fn shared(chaos: &Chaos, configs: &BTreeMap<NodeName, NodeConfig>, problems: &mut Vec<String>) {
-    let free: u32 = chaos.world.free(&chaos.subnets).values().sum();
+/// What the subnets have left that a node could use which lacks some is granted to somebody, but for what does
+/// not lift all nodes alike: one for each, and one for an ENI's own address.
+fn shared(
+    chaos: &Chaos,
+    lacking: &[&SimNode],
+    configs: &BTreeMap<NodeName, NodeConfig>,
+    problems: &mut Vec<String>,
+) {
     let granted = |config: &NodeConfig| {
         let bound: usize = config.pool.enis.iter().map(|eni| eni.attached.len()).sum();
         config.pool.granted.saturating_sub(u32::try_from(bound).unwrap_or(u32::MAX))
     };
     let granted: u32 = configs.values().map(granted).sum();
-    let left = free.saturating_sub(granted) as usize;
-    if left >= 2 * configs.len() {
-        problems.push(format!("{left} addresses are granted to nobody, and nodes lack some"));
+    for node in lacking {
+        let within = within_reach(chaos, node);
+        let left = within.values().sum::<u32>().saturating_sub(granted) as usize;
+        if left >= 2 * configs.len() {
+            let name = &node.name;
+            problems.push(format!("{name} lacks some, and nobody is granted {left} of {within:?}"));
+        }
     }
 }
 
@@ -130,19 +137,19 @@ fn leaks(chaos: &Chaos, records: &[EniRecord], problems: &mut Vec<String>) {
     );
 }
 
-/// The node's pool is within its range, and everybody agrees on it. Returns how many idle addresses it lacks
-/// because others have them.
+/// The node's pool is within its range, and everybody agrees on it. Returns whether it lacks idle
+/// addresses because others have them.
 fn pool(
     chaos: &Chaos,
     node: &SimNode,
     config: &NodeConfig,
     demand: usize,
     problems: &mut Vec<String>,
-) -> usize {
+) -> bool {
     let (world, name) = (&chaos.world, &node.name);
     let Some((_, service)) = node.agent() else {
         problems.push(format!("{name} has no agent"));
-        return 0;
+        return false;
     };
     let counts = service.counts();
     let (min, max) = (world.setting.warm.min as usize, world.setting.warm.max as usize);
@@ -179,7 +186,7 @@ fn pool(
             "{name} is told {published:?} and the cloud delivers {delivered:?}"
         ));
     }
-    if starved { 0 } else { wanted - share }
+    !starved && share < wanted
 }
 
 /// Every pod has its address, and nobody else has one.
@@ -251,22 +258,25 @@ async fn served(chaos: &Chaos, node: &Arc<SimNode>, demand: &[&Pod], problems: &
 
 /// Whether the subnets have nothing that this node could get.
 fn starved(chaos: &Chaos, node: &SimNode) -> bool {
+    node.machine().is_some() && within_reach(chaos, node).is_empty()
+}
+
+/// What is free in the subnets that this node could get something of.
+fn within_reach(chaos: &Chaos, node: &SimNode) -> BTreeMap<SubnetId, u32> {
     let (world, limits) = (&chaos.world, chaos.world.setting.limits);
     let Some(machine) = node.machine() else {
-        return false;
+        return BTreeMap::new();
     };
-    let mine: Vec<_> = chaos
-        .our_enis()
-        .into_iter()
+    let ours = chaos.our_enis().into_iter();
+    let mine: Vec<_> = ours
         .filter(|eni| eni.instance.as_ref() == Some(&machine.instance))
         .collect();
-    let free = world.free(&chaos.subnets);
-    let on_enis = mine.iter().any(|eni| {
-        let room = eni.addresses.len() < limits.addresses_per_eni as usize;
-        room && free.get(&eni.subnet).is_some_and(|free| *free > 0)
-    });
-    let on_new = mine.len() < limits.secondary_enis() as usize && free.values().any(|free| *free >= 2);
-    !on_enis && !on_new
+    let more = mine.len() < limits.secondary_enis() as usize;
+    let room = |eni: &&Eni| eni.addresses.len() < limits.addresses_per_eni as usize;
+    let rooms: BTreeSet<_> = mine.iter().filter(room).map(|eni| &eni.subnet).collect();
+    let mut free = world.free(&chaos.subnets);
+    free.retain(|subnet, free| *free >= 2 && more || *free >= 1 && rooms.contains(subnet));
+    free
 }
 
 /// Whether the node's instance takes another ENI; ipamd reports an exhausted subnet only where it would make one.

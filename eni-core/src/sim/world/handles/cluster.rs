@@ -204,7 +204,7 @@ fn describe<T: Object>(object: &T) -> String {
     let key = object.key();
     let object = object as &dyn Any;
     if let Some(config) = object.downcast_ref::<NodeConfig>() {
-        let mut text = key;
+        let mut text = format!("{key} granted {}", config.pool.granted);
         for eni in &config.pool.enis {
             let ips = |list: &[PoolAddress]| {
                 list.iter()
