@@ -41,8 +41,8 @@ pub(super) fn restore(memory: Memory, cooldown: Duration, clocks: &Clocks) -> Re
         let known = pool.entry(entry.ip);
         match hold {
             Hold::Withdrawn if known == Some(entry) => pool.restore_withdrawn(entry),
-            // It rests to its end in whatever stay.
-            Hold::Cooling { until, uptime } if known.is_some() => {
+            // It rests to its end, in whatever stay, and whether it is in the pool now or comes back.
+            Hold::Cooling { until, uptime } => {
                 let rest = rest(until, uptime.as_ref(), cooldown, clocks);
                 if rest.is_zero() && known != Some(entry) {
                     stale.push(entry);
@@ -50,7 +50,7 @@ pub(super) fn restore(memory: Memory, cooldown: Duration, clocks: &Clocks) -> Re
                     pool.rest(entry.ip, clocks.now, clocks.now + rest);
                 }
             }
-            _ => stale.push(entry),
+            Hold::Withdrawn => stale.push(entry),
         }
     }
     Restored {

@@ -16,11 +16,14 @@ use crate::model::{
 /// What became of the addresses when a new pool was accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// Addresses that left the pool without an owner: their fences and rests can be forgotten.
+    /// Addresses that left the pool without an owner, and not at rest: what was held of them can be forgotten.
     pub forgotten: Vec<PoolAddress>,
     /// Owned addresses that vanished.
     pub lost: Vec<(SandboxKey, IpAddr)>,
 }
+
+/// From when until when an address rests.
+pub(super) type Rest = (Instant, Instant);
 
 /// The addresses of one node's ENIs.
 ///
@@ -32,6 +35,8 @@ pub struct PoolAllocator {
     pub(super) slots: HashMap<IpAddr, Slot>,
     owned: BTreeMap<SandboxKey, Allocation>,
     pub(super) cooling: BTreeSet<(Instant, IpAddr)>,
+    /// The rests of addresses that left the pool; they go on should the addresses come back.
+    pub(super) away: BTreeMap<IpAddr, Rest>,
     withdrawn: BTreeSet<PoolAddress>,
     lost: usize,
     free: usize,
@@ -103,7 +108,12 @@ impl PoolAllocator {
             }
         }
         for (entry, eni, attached) in published.into_values() {
-            self.admit(entry, eni, if attached { State::Free } else { State::Withdrawn });
+            let state = match self.away.remove(&entry.ip) {
+                _ if !attached => State::Withdrawn,
+                Some((since, until)) => State::Cooling { since, until },
+                None => State::Free,
+            };
+            self.admit(entry, eni, state);
         }
         accepted
     }
@@ -258,7 +268,8 @@ impl PoolAllocator {
                 accepted.lost.push((key, entry.ip));
                 return;
             }
-            State::Withdrawn | State::Free | State::Cooling { .. } => accepted.forgotten.push(entry),
+            State::Cooling { since, until } => drop(self.away.insert(entry.ip, (since, until))),
+            State::Withdrawn | State::Free => accepted.forgotten.push(entry),
         }
         self.leave(entry.ip);
         self.slots.remove(&entry.ip);

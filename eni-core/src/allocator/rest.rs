@@ -23,6 +23,7 @@ impl PoolAllocator {
             self.leave(ip);
             self.enter(ip, State::Free);
         }
+        self.away.retain(|_, (_, until)| *until > now);
     }
 
     /// When the next address will have rested long enough for somebody who waits.
@@ -43,9 +44,13 @@ impl PoolAllocator {
         self.cool(ip, end, end)
     }
 
-    /// Lets an address that nobody owns rest from `now` to `until`.
+    /// Lets an address that nobody owns rest from `now` to `until`, also one that the pool does not have now.
     pub fn rest(&mut self, ip: IpAddr, now: Instant, until: Instant) {
-        self.cool(ip, now, until);
+        if self.slots.contains_key(&ip) {
+            self.cool(ip, now, until);
+        } else {
+            self.away.insert(ip, (now, until));
+        }
     }
 
     fn cool(&mut self, ip: IpAddr, since: Instant, until: Instant) -> bool {

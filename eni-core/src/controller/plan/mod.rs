@@ -107,6 +107,10 @@ impl FromIterator<Action> for Plan {
 fn configure(view: &NodeView, random: &mut dyn FnMut() -> u64) -> Option<Action> {
     let spec = spec(view, None)?;
     // An object that was deleted under running pods must not come back empty, not for a moment.
+    let unknown = |(_, eni): &(EniRecord, EniView)| matches!(eni, EniView::Unknown);
+    if view.enis.iter().any(unknown) {
+        return None;
+    }
     let NodeConfig { spec, pool, .. } = anew(view, spec, random);
     Some(Action::Configure(spec, pool))
 }

@@ -62,16 +62,7 @@ pub struct Scenario {
 
 /// Faults that the code is known not to survive, each with an invariant that it then breaks: to be asked for,
 /// and to be taken off this list by whoever mends the code.
-pub const NOT_SURVIVED: [&str; 5] = [
-    // Not yet tried with the collector beside the agent at enough seeds (8).
-    "lost-del",
-    // What an instance leaves behind is not collected (8).
-    "termination",
-    // A replaced ipamd, whose destructive calls are fenced, still takes an ENI away that its successor's
-    // record wants (5).
-    "leader-change",
-    // Orders that never end: seeds break with them (2, 8), and why is not known yet.
-    "stuck",
+pub const NOT_SURVIVED: [&str; 1] = [
     // Tables of ENIs that others detached stay, and pods are not re-pointed (8).
     "by-hand",
 ];

@@ -55,7 +55,6 @@ pub(super) struct Truth {
 /// An ENI as the cloud has it.
 #[derive(Debug)]
 pub(super) struct EniFact {
-    pub(super) name: String,
     pub(super) ours: bool,
     pub(super) instance: Option<InstanceId>,
     pub(super) addresses: BTreeSet<IpAddr>,
@@ -267,7 +266,6 @@ impl Truth {
                 }
                 let instance = eni.instance.clone();
                 let fact = EniFact {
-                    name: eni.name.clone(),
                     ours: ours(eni),
                     instance,
                     addresses,

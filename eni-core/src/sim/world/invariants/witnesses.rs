@@ -35,13 +35,14 @@ pub(super) fn check(truth: &Truth, event: &Event<'_>, _: Instant) -> Result<(), 
 }
 
 fn unwanted(truth: &Truth, eni: &EniId) -> Result<(), String> {
-    let Some(fact) = truth.enis.get(eni) else {
+    // Off an instance nobody can use it: an attachment that does not end is undone.
+    let on_instance = truth.enis.get(eni).is_some_and(|fact| fact.instance.is_some());
+    if !on_instance {
         return Ok(());
-    };
-    let record = truth
-        .records
-        .get(&fact.name)
-        .filter(|record| record.intent == Intent::Attached);
+    }
+    let mut records = truth.records.values();
+    let record =
+        records.find(|record| record.id.as_ref() == Some(eni) && record.intent == Intent::Attached);
     let live = record.filter(|record| {
         let machine = truth.machines.get(&record.node);
         machine.is_some_and(|machine| machine.instance == record.instance)
