@@ -149,7 +149,10 @@ fn pod_end(view: &View, key: &SandboxKey, owned: &Allocation) -> Option<PodEnd> 
     let this = owned.claimant(key);
     let owners = view.owners.iter().map(|(key, (owned, _))| owned.claimant(key));
     // On a full node a pod's new sandbox would wait for the address of its old one for ever.
-    let waiting = view.waiting.iter().filter(|request| !view.owners.contains_key(&request.key));
+    let waiting = view
+        .waiting
+        .iter()
+        .filter(|request| !view.owners.contains_key(&request.key));
     let mut others = owners.chain(waiting.map(AddressRequest::claimant));
     if let Some(newer) = others.find(|other| other.supersedes(&this, &view.boot)) {
         return Some(PodEnd::Superseded {

@@ -145,7 +145,9 @@ impl<'a> Table<'a> {
             }
         }
         for _ in 0..seat.slots().min(self.enis) {
-            let Some((left, _)) = roomiest(&mut free) else { break };
+            let Some((left, _)) = roomiest(&mut free) else {
+                break;
+            };
             let drawn = seat.node.per_eni.min(*left - 1);
             *left -= drawn + 1;
             reach += drawn;

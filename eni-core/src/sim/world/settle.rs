@@ -96,7 +96,10 @@ fn shared(
 ) {
     let granted = |config: &NodeConfig| {
         let bound: usize = config.pool.enis.iter().map(|eni| eni.attached.len()).sum();
-        config.pool.granted.saturating_sub(u32::try_from(bound).unwrap_or(u32::MAX))
+        config
+            .pool
+            .granted
+            .saturating_sub(u32::try_from(bound).unwrap_or(u32::MAX))
     };
     let granted: u32 = configs.values().map(granted).sum();
     for node in lacking {
@@ -104,7 +107,9 @@ fn shared(
         let left = within.values().sum::<u32>().saturating_sub(granted) as usize;
         if left >= 2 * configs.len() {
             let name = &node.name;
-            problems.push(format!("{name} lacks some, and nobody is granted {left} of {within:?}"));
+            problems.push(format!(
+                "{name} lacks some, and nobody is granted {left} of {within:?}"
+            ));
         }
     }
 }

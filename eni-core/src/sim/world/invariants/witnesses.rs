@@ -41,8 +41,7 @@ fn unwanted(truth: &Truth, eni: &EniId) -> Result<(), String> {
         return Ok(());
     }
     let mut records = truth.records.values();
-    let record =
-        records.find(|record| record.id.as_ref() == Some(eni) && record.intent == Intent::Attached);
+    let record = records.find(|record| record.id.as_ref() == Some(eni) && record.intent == Intent::Attached);
     let live = record.filter(|record| {
         let machine = truth.machines.get(&record.node);
         machine.is_some_and(|machine| machine.instance == record.instance)
