@@ -47,7 +47,11 @@ impl Actor {
         count: u32,
     ) -> Result<(), ActError> {
         let assigned = self.inventory.assign(eni, subnet, count, round.lane).await;
-        Ok(self.suspect(round, assigned)?)
+        self.suspect(round, assigned)?;
+        // An address that is being released may have been given anew: that is published before a listing shows
+        // it, or it would look as if it had never gone.
+        self.desk.change(|_| Some(round.node.name.clone()));
+        Ok(())
     }
 
     /// What should have fitted did not: what the instance can carry, and what it carries, is read again.

@@ -60,18 +60,11 @@ pub struct Scenario {
     pub print: bool,
 }
 
-/// Faults that the code is known not to survive, each with an invariant that it then breaks: to be asked for,
-/// and to be taken off this list by whoever mends the code.
-pub const NOT_SURVIVED: [&str; 1] = [
-    // Tables of ENIs that others detached stay, and pods are not re-pointed (8).
-    "by-hand",
-];
-
 impl Default for Scenario {
     fn default() -> Self {
         Self {
             faults: true,
-            without: NOT_SURVIVED.map(str::to_owned).to_vec(),
+            without: Vec::new(),
             bug: None,
             print: false,
         }

@@ -19,15 +19,13 @@ pub(super) fn check(truth: &Truth, event: &Event<'_>, _: Instant) -> Result<(), 
             let Some((node, published)) = truth.published(eni) else {
                 return Ok(());
             };
-            let released = |ip: &IpAddr| {
-                let releasing = published.releasing.iter().any(|entry| entry.ip == *ip);
-                releasing && !published.attached.iter().any(|entry| entry.ip == *ip)
-            };
+            // What never became ready is not published at all.
+            let told = |ip: &IpAddr| published.attached.iter().any(|entry| entry.ip == *ip);
             let on_it = truth.enis.get(*eni);
             let kept = ips
                 .iter()
                 .filter(|ip| on_it.is_some_and(|fact| fact.addresses.contains(ip)));
-            match kept.into_iter().find(|ip| !released(ip)) {
+            match kept.into_iter().find(|ip| told(ip)) {
                 Some(ip) => Err(format!(
                     "{ip} is taken off {eni}, and the agent of {node} may still use it"
                 )),
