@@ -39,7 +39,7 @@ pub(super) struct Seen {
     leaving: Option<EniState>,
     /// Ordered and not yet listed.
     assigning: BTreeMap<IpAddr, Instant>,
-    /// Ordered off and still listed.
+    /// Ordered off, for as long as a listing may show them, even after one that lacked them.
     unassigning: BTreeMap<IpAddr, Instant>,
     /// Was listed and is not, without an order of ours: the first and the last listing without it.
     absent: BTreeMap<IpAddr, (Instant, Instant)>,
@@ -89,8 +89,12 @@ impl Seen {
         }
         let moving =
             |eni: &Eni| eni.state.is_transitional() || eni.addresses.iter().any(|address| !address.ready);
+        let leaving = |eni: &Eni| {
+            eni.secondary_addresses()
+                .any(|address| self.unassigning.contains_key(&address.ip))
+        };
         let ordered = !self.assigning.is_empty()
-            || !self.unassigning.is_empty()
+            || self.eni.as_ref().is_some_and(leaving)
             || self.deleting
             || self.doubtful
             || self.leaving.is_some();
@@ -113,7 +117,7 @@ impl Seen {
         gone.map(|(ip, _)| *ip).collect()
     }
 
-    /// Addresses whose removal was ordered and that are still listed.
+    /// Addresses whose removal was ordered and that a listing may still show.
     pub(super) fn unassigning(&self) -> BTreeSet<IpAddr> {
         self.unassigning.keys().copied().collect()
     }
@@ -160,6 +164,7 @@ impl Seen {
     /// Addresses were ordered onto it.
     pub(super) fn assigned(&mut self, ips: &[IpAddr], now: Instant) {
         self.assigning.extend(ips.iter().map(|ip| (*ip, now)));
+        self.unassigning.retain(|ip, _| !ips.contains(ip));
         if let Some(eni) = &mut self.eni {
             eni.addresses.extend(ips.iter().map(|ip| unready(*ip)));
         }
@@ -219,8 +224,7 @@ impl Seen {
         }
         self.assigning
             .retain(|ip, ordered| !has(ip) && *ordered + LAG > asked);
-        self.unassigning
-            .retain(|ip, ordered| has(ip) && *ordered + LAG > asked);
+        self.unassigning.retain(|_, ordered| *ordered + LAG > asked);
         let late = |ip: &IpAddr| {
             eni.addresses
                 .iter()
@@ -242,3 +246,6 @@ fn unready(ip: IpAddr) -> EniAddress {
         ready: false,
     }
 }
+
+#[cfg(test)]
+mod tests;
