@@ -3,6 +3,7 @@
 mod faults;
 mod leading;
 mod lifecycle;
+mod neighbours;
 mod refusals;
 mod scale;
 mod stale;
@@ -129,13 +130,7 @@ impl World {
                 NodeName::from(format!("node-{n}")),
                 InstanceId::from(format!("ins-{n}")),
             );
-            world.cluster.put_node(Node {
-                name: name.clone(),
-                uid: format!("uid-{name}").into(),
-                instance: Some(instance.clone()),
-                zone: Some("zone-1".into()),
-                max_pods: None,
-            });
+            world.put_node(n);
             if setup.agents {
                 let journal = Arc::new(MemoryJournal::new());
                 let node = world.start(&name, &instance, journal).await;
@@ -143,6 +138,17 @@ impl World {
             }
         }
         world
+    }
+
+    /// Node `node-<n>` on instance `ins-<n>` joins the cluster.
+    pub fn put_node(&self, n: usize) {
+        self.cluster.put_node(Node {
+            name: format!("node-{n}").into(),
+            uid: format!("uid-node-{n}").into(),
+            instance: Some(format!("ins-{n}").into()),
+            zone: Some("zone-1".into()),
+            max_pods: None,
+        });
     }
 
     /// Kills the controller and starts another, under the same leadership.
