@@ -17,7 +17,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 pub(super) use capacity::Capacity;
 pub(super) use orders::Create;
@@ -31,6 +31,9 @@ use crate::{
 
 /// How long an order may take with its waiting; then the node is planned anew, as much has changed.
 const TURN: Duration = Duration::from_secs(30);
+
+/// Whether somebody waits for an address on a node, as it changes.
+pub(super) type Urgent = watch::Receiver<bool>;
 
 /// What we know of the cloud.
 pub(super) struct Inventory {
@@ -81,6 +84,11 @@ impl Inventory {
     /// The cloud for orders and the reads that they need.
     fn on(&self, lane: Lane) -> Paced {
         self.pacer.on(lane).until(Instant::now() + TURN)
+    }
+
+    /// The cloud for orders that make a node's pool grow; `urgent` while somebody waits there.
+    fn growing(&self, urgent: &Urgent) -> Paced {
+        self.on(Lane::Growth).urged_by(urgent.clone())
     }
 
     fn capabilities(&self) -> Capabilities {
