@@ -212,7 +212,7 @@ async fn a_square_wave_of_pods_costs_few_calls_and_ends_where_it_began() {
     let world = warm(1).await;
     sleep(MINUTE).await;
     let count = |world: &World| {
-        let calls = world.metered.counts().calls;
+        let calls = world.all_calls();
         let of = |action| calls.get(action).copied().unwrap_or_default();
         of("assign_addresses") + of("unassign_addresses") + of("create_eni") + of("delete_eni")
     };

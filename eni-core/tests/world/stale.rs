@@ -26,7 +26,7 @@ async fn a_stale_listing_never_detaches_or_deletes_an_eni_in_use() {
         sleep(10 * MINUTE).await;
         world.restart_agent("node-0").await;
     }
-    let calls = world.metered.counts().calls;
+    let calls = world.all_calls();
     assert_eq!(
         (calls.get("detach_eni"), calls.get("delete_eni")),
         (None, None),
@@ -90,10 +90,10 @@ async fn slots_that_others_took_end_in_an_event_and_not_in_a_loop() {
         world.cloud.attach_eni(&id, &"ins-0".into()).await.unwrap();
         sleep(Duration::from_secs(5)).await;
     }
-    let before = world.metered.counts().calls["attach_eni"];
+    let before = world.all_calls()["attach_eni"];
     (0..20).for_each(|n| world.schedule(&format!("pod-{n}"), "node-0"));
     sleep(60 * MINUTE).await;
-    let attaches = world.metered.counts().calls["attach_eni"] - before;
+    let attaches = world.all_calls()["attach_eni"] - before;
     assert!(
         attaches <= 2 * 70,
         "at most one a minute for each of two ENIs: {attaches}"
