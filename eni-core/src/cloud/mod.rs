@@ -122,7 +122,9 @@ pub trait Cloud: Send + Sync {
     /// The subnets `ids`; one that does not exist is a [`CloudErrorKind::NotFound`].
     async fn subnets(&self, ids: &[SubnetId]) -> CloudResult<Vec<Subnet>>;
 
-    /// Every ENI that matches.
+    /// Every ENI that matches. A listing of many takes the cloud several requests, which are one call here:
+    /// the [`Pacer`] lets the first one through and knows nothing of the others, so the backend sends
+    /// them one after the other, and repeats one that is throttled rather than the whole.
     async fn enis(&self, filter: &EniFilter) -> CloudResult<Vec<Eni>>;
 
     /// Makes a secondary ENI; it starts [`Pending`](crate::model::EniState::Pending) or
