@@ -188,8 +188,9 @@ pub trait NodeNetwork: Send + Sync {
     /// nothing.
     async fn survey(&self) -> NetworkResult<Survey>;
 
-    /// Puts back what others took away on the node's side of pod interfaces whose device is there (rules,
-    /// routes, neighbours); what that was. It enters no sandbox, and leaves alone what has no device.
+    /// Puts back what others took away on the node's side of pod interfaces whose device is there (its device
+    /// set up, rules, routes, neighbours); what that was. It enters no sandbox, and leaves alone what has no
+    /// device.
     async fn repair(&self, pods: &[PodRoutes]) -> NetworkResult<Vec<Discrepancy>>;
 
     /// Removes a leftover, unless something that is there uses it by now.

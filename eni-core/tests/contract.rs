@@ -171,6 +171,11 @@ impl NetworkHarness for InMemory<Arc<MemoryNetwork>> {
         true
     }
 
+    async fn set_down(&self, host_name: &str) -> bool {
+        self.0.set_down(host_name);
+        true
+    }
+
     async fn detach(&self) -> bool {
         self.0.detach(MAC);
         true

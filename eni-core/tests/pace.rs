@@ -17,7 +17,10 @@ use eni_core::{
 use futures::future::join_all;
 use parking_lot::Mutex;
 use proptest::prelude::*;
-use tokio::time::{Instant, advance, sleep, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, advance, sleep, sleep_until},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const UNAVAILABLE: Fault = Fault::Before(CloudErrorKind::Unavailable);
@@ -377,6 +380,34 @@ async fn an_audit_takes_a_twentieth_of_the_budget_at_most_even_alone() {
     join_all((0..100).map(|_| read(&audit))).await;
     let rate = 99.0 / begun.elapsed().as_secs_f64();
     assert!((2.4..=2.5).contains(&rate), "{rate} calls per second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_in_the_line_overtakes_once_somebody_waits_for_it() {
+    let bench = Bench::healthy(rate(10));
+    bench.drain().await;
+    let drained = bench.calls() + 1;
+    let (somebody_waits, urgent) = watch::channel(false);
+    bench.enter(Lane::Growth, "first").await;
+    let cloud = bench.pacer.on(Lane::Growth).urged_by(urgent.clone());
+    tokio::spawn(async move { drop(detach(&cloud, "urged").await) });
+    // Nobody can become urgent any more where the sender is gone: it goes in its turn.
+    let cloud = bench.pacer.on(Lane::Growth).urged_by(watch::channel(false).1);
+    tokio::spawn(async move { drop(detach(&cloud, "never urged").await) });
+    tokio::task::yield_now().await;
+    assert_eq!(bench.pacer.counts().queued[&Lane::Growth], 3);
+    somebody_waits.send_replace(true);
+    tokio::task::yield_now().await;
+    assert_eq!(bench.pacer.counts().queued[&Lane::Growth], 2);
+    sleep(SECOND).await;
+    assert_eq!(bench.order()[drained..], ["urged", "first", "never urged"]);
+    let calls = bench.pacer.counts().calls;
+    let urged = calls[&(Call::DetachEni, Lane::Growth)];
+    assert_eq!(
+        (urged.calls, urged.not_started),
+        (2, 0),
+        "it counts where it went"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,7 +38,7 @@ async fn a_burst_is_served_in_order_and_bounded_by_the_cloud_alone() {
     world
         .until("pods + 5 bound", MINUTE, |world| world.bound("node-0") == 25)
         .await;
-    let calls = world.metered.counts().calls;
+    let calls = world.all_calls();
     assert_eq!(calls["create_eni"], 3, "{calls:?}");
     assert!(
         calls.get("assign_addresses").copied().unwrap_or_default() <= 2,
@@ -83,10 +83,10 @@ async fn pods_that_go_make_the_pool_shrink_to_its_maximum() {
         })
         .await;
     tokio::time::sleep(MINUTE).await;
-    let calls = world.metered.counts().calls;
+    let calls = world.all_calls();
     tokio::time::sleep(10 * MINUTE).await;
     assert_eq!(world.bound("node-0"), 5, "and it stays there");
-    let later = world.metered.counts().calls;
+    let later = world.all_calls();
     assert_eq!(
         later["enis"] - calls["enis"],
         1,

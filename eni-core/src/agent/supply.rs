@@ -1,6 +1,6 @@
 //! The service's other side: pools that ipamd published, and addresses offered back to it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use tokio::time::Instant;
 
@@ -8,7 +8,7 @@ use super::NodeService;
 use crate::{
     allocator::{Accepted, PoolCounts},
     journal::{Change, Hold, JournalError},
-    model::{EniId, Mac, NodePool, PoolAddress},
+    model::{EniId, Mac, NodePool, PodKey, PoolAddress, SandboxKey},
     network::EniLink,
 };
 
@@ -72,6 +72,14 @@ impl NodeService {
         }
         self.serve();
         Ok(accepted)
+    }
+
+    /// Owners of addresses that vanished from their ENIs, with the pod where the runtime named it.
+    pub fn losses(&self) -> Vec<(SandboxKey, Option<PodKey>, IpAddr)> {
+        let state = self.state.lock();
+        let lost = state.pool.losses();
+        lost.map(|(key, owned, ip)| (key.clone(), owned.pod.clone(), ip))
+            .collect()
     }
 
     /// Offers up to `count` idle addresses back: they are never given out again unless taken back.

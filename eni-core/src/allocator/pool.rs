@@ -62,6 +62,15 @@ impl PoolAllocator {
         self.owned.iter()
     }
 
+    /// Owners of addresses that vanished, with each such address.
+    pub fn losses(&self) -> impl Iterator<Item = (&SandboxKey, &Allocation, IpAddr)> {
+        let owned = self.owned.iter();
+        let each = owned.flat_map(|(key, owned)| owned.addresses.iter().map(move |ip| (key, owned, ip)));
+        each.filter(
+            |(_, _, ip)| matches!(self.slots.get(ip), Some(slot) if matches!(slot.state, State::Lost(_))),
+        )
+    }
+
     /// The addresses that were offered back and not yet taken.
     pub fn withdrawn(&self) -> impl Iterator<Item = PoolAddress> {
         self.withdrawn.iter().copied()

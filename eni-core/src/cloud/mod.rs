@@ -1,13 +1,12 @@
 //! The cloud: ENIs, addresses, subnets and instances, behind one narrow trait.
 //!
 //! Only ipamd holds a [`Cloud`]. Decorators in this module wrap one implementation in another, so that
-//! what concerns every cloud is written once: [`Metered`] counts calls, [`Pacer`] paces, limits and
-//! repeats them. [`Breakers`] remember which subnets are not worth a call.
+//! what concerns every cloud is written once: [`Pacer`] paces, limits, repeats and counts calls.
+//! [`Breakers`] remember which subnets are not worth a call.
 
 mod breaker;
 mod call;
 mod error;
-mod metered;
 pub mod pace;
 
 use std::{collections::BTreeMap, net::IpAddr};
@@ -17,7 +16,6 @@ use async_trait::async_trait;
 pub use breaker::{Allowance, Breakers};
 pub use call::Call;
 pub use error::{CloudError, CloudErrorKind};
-pub use metered::{CallCounts, Metered};
 pub use pace::{Lane, LaneCounts, PaceConfig, PaceCounts, Paced, Pacer};
 
 use crate::model::{Eni, EniId, Family, Instance, InstanceId, Limits, SecurityGroupId, Subnet, SubnetId};
@@ -124,7 +122,9 @@ pub trait Cloud: Send + Sync {
     /// The subnets `ids`; one that does not exist is a [`CloudErrorKind::NotFound`].
     async fn subnets(&self, ids: &[SubnetId]) -> CloudResult<Vec<Subnet>>;
 
-    /// Every ENI that matches.
+    /// Every ENI that matches. A listing of many takes the cloud several requests, which are one call here:
+    /// the [`Pacer`] lets the first one through and knows nothing of the others, so the backend sends
+    /// them one after the other, and repeats one that is throttled rather than the whole.
     async fn enis(&self, filter: &EniFilter) -> CloudResult<Vec<Eni>>;
 
     /// Makes a secondary ENI; it starts [`Pending`](crate::model::EniState::Pending) or

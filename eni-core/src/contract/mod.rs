@@ -132,13 +132,14 @@ macro_rules! network_contract {
             a_dead_sandbox_leaves_its_address_over,
             an_eni_that_went_leaves_its_table_over,
             a_table_that_a_pod_leaves_by_is_not_left_over,
-            repair_puts_back_what_others_flushed,
-            repair_leads_by_the_table_that_it_is_given,
-            repair_leaves_alone_what_is_well,
-            repair_leaves_alone_what_has_no_device,
             clearing_leaves_nothing_and_succeeds_again,
             clearing_spares_an_address_in_use,
             clearing_spares_a_table_in_use,
+            repair_puts_back_what_others_flushed,
+            repair_sets_a_device_up_again,
+            repair_leads_by_the_table_that_it_is_given,
+            repair_leaves_alone_what_is_well,
+            repair_leaves_alone_what_has_no_device,
         ] }
     };
 }
@@ -201,7 +202,15 @@ mod tests {
         ),
         ("cluster", &[include_str!("cluster.rs")]),
         ("journal", &[include_str!("journal.rs")]),
-        ("network", &[include_str!("network.rs")]),
+        (
+            "network",
+            &[
+                include_str!("network/enis.rs"),
+                include_str!("network/wiring.rs"),
+                include_str!("network/survey.rs"),
+                include_str!("network/repair.rs"),
+            ],
+        ),
         ("sandboxes", &[include_str!("sandboxes.rs")]),
     ];
 

@@ -1,21 +1,29 @@
 //! What is known of the cluster and which node is next, shared by whoever learns something.
 
+use std::collections::BTreeMap;
+
 use parking_lot::{Mutex, MutexGuard};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::{
     PoolConfig,
     index::Index,
+    inventory::Urgent,
     schedule::{Census, End, Schedule, Turn},
 };
 use crate::model::NodeName;
 
 /// The index of the cluster and the schedule of its nodes.
 ///
-/// The index is locked before the schedule, and neither across an await.
+/// The index is locked before the others, and none across an await.
 pub(super) struct Desk {
     index: Mutex<Index>,
     schedule: Mutex<Schedule>,
+    /// The nodes that are being worked on, and whether somebody waits there.
+    urgent: Mutex<BTreeMap<NodeName, watch::Sender<bool>>>,
     /// A node was marked.
     marked: Notify,
 }
@@ -25,6 +33,7 @@ impl Desk {
         Self {
             index: Mutex::default(),
             schedule: Mutex::new(Schedule::new(config.backoff, PoolConfig::MAXIMUM_BACKOFF)),
+            urgent: Mutex::default(),
             marked: Notify::new(),
         }
     }
@@ -41,9 +50,12 @@ impl Desk {
     {
         let mut index = self.index.lock();
         let nodes = change(&mut index);
-        let mut schedule = self.schedule.lock();
+        let (mut schedule, urgent) = (self.schedule.lock(), self.urgent.lock());
         for node in nodes {
             let need = index.need(&node);
+            if let Some(urgent) = urgent.get(&node) {
+                urgent.send_replace(need.waiting > 0);
+            }
             schedule.mark(node, need);
         }
         self.marked.notify_one();
@@ -57,9 +69,18 @@ impl Desk {
             .next(Instant::now(), urgent, |node| index.need(node))
     }
 
+    /// Whether somebody waits on a node, as it changes until the end of its turn.
+    pub(super) fn urgent(&self, node: &NodeName) -> Urgent {
+        let index = self.index.lock();
+        let (urgent, receiver) = watch::channel(index.need(node).waiting > 0);
+        self.urgent.lock().insert(node.clone(), urgent);
+        receiver
+    }
+
     /// A turn has ended.
     pub(super) fn finish(&self, turn: Turn, end: End) {
         let need = self.index.lock().need(&turn.node);
+        self.urgent.lock().remove(&turn.node);
         self.schedule.lock().finish(turn, need, end, Instant::now());
     }
 

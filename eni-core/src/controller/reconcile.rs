@@ -12,7 +12,6 @@ use super::{
     stuck::{self, Remedy, Stuck},
 };
 use crate::{
-    cloud::Lane,
     cluster::ClusterError,
     model::{EniId, EniRecord, Limits, Node, NodeConfig, NodeName},
 };
@@ -104,7 +103,7 @@ impl PoolController {
     /// Plans a node from what is known now. Nothing is awaited between the view and the plan.
     fn plan(&self, node: &Node, declared: Limits, usable: Limits) -> Option<Decision> {
         let actor = &self.actor;
-        let (config, demand, waiting, subnets) = {
+        let (config, demand, subnets) = {
             let (index, claims) = (actor.desk.index(), self.claims.lock());
             let mut subnets = actor.inventory.subnets(node.zone.as_ref()?);
             for subnet in &mut subnets {
@@ -114,7 +113,6 @@ impl PoolController {
             (
                 index.config(&node.name).cloned(),
                 index.demand(&node.name),
-                index.need(&node.name).waiting,
                 subnets,
             )
         };
@@ -144,7 +142,7 @@ impl PoolController {
             node: node.clone(),
             version,
             limits: Some(declared),
-            lane: if waiting > 0 { Lane::Waiting } else { Lane::Growth },
+            urgent: actor.desk.urgent(&node.name),
         };
         Some(Decision { round, plan, stuck })
     }
@@ -171,7 +169,7 @@ impl PoolController {
                 node,
                 version,
                 limits: None,
-                lane: Lane::Growth,
+                urgent: self.actor.desk.urgent(name),
             },
             plan: depart(&Remains { config, enis, gone }),
             stuck: Vec::new(),

@@ -42,6 +42,8 @@ struct Kernel {
     /// Which interface the rules of an address serve.
     rules: BTreeMap<IpAddr, (Key, Option<u32>)>,
     gone: BTreeSet<String>,
+    /// Interfaces whose device somebody set down.
+    down: BTreeSet<Key>,
 }
 
 /// What makes a pod interface ours: container and interface.
@@ -75,6 +77,7 @@ impl MemoryNetwork {
         kernel.devices.values_mut().for_each(|(_, setup)| *setup = None);
         kernel.stale.clear();
         kernel.pods.clear();
+        kernel.down.clear();
         kernel.rules.clear();
     }
 
@@ -88,6 +91,18 @@ impl MemoryNetwork {
     /// Somebody takes an address's rules away.
     pub fn break_rules(&self, ip: IpAddr) {
         self.kernel.lock().rules.remove(&ip);
+    }
+
+    /// Somebody sets a pod's device down; the rules of its addresses stay.
+    pub fn set_down(&self, host_name: &str) {
+        let mut kernel = self.kernel.lock();
+        let found = kernel
+            .pods
+            .iter()
+            .find(|(_, (_, wired))| wired.host_name == host_name);
+        if let Some(key) = found.map(|(key, _)| key.clone()) {
+            kernel.down.insert(key);
+        }
     }
 
     /// What is on the wire, in order of container and interface.
@@ -207,6 +222,7 @@ impl Kernel {
             });
         }
         let key = key(&wiring.interface);
+        self.down.remove(&key);
         for ip in wiring.addresses.iter() {
             self.rules.insert(ip, (key.clone(), wiring.table));
         }
@@ -249,6 +265,9 @@ impl Kernel {
             None => Some(format!("the link of {} is missing", wiring.interface.key)),
             Some((present, _)) if !alike(present, wiring) => {
                 Some(format!("the link of {} differs", wiring.interface.key))
+            }
+            Some(_) if self.down.contains(&key) => {
+                Some(format!("the link of {} is down", wiring.interface.key))
             }
             Some(_) => None,
         };
@@ -297,6 +316,9 @@ impl Kernel {
         if !self.pods.contains_key(&key) {
             return Vec::new();
         }
+        let down = self.down.remove(&key).then(|| Discrepancy {
+            what: format!("the link of {} was down", pod.key),
+        });
         let wanted = (key, pod.table);
         let missing = pod
             .addresses
@@ -309,7 +331,9 @@ impl Kernel {
         let put_back = |ip| Discrepancy {
             what: format!("the rules of {ip} were missing or led elsewhere"),
         };
-        missing.into_iter().map(put_back).collect()
+        down.into_iter()
+            .chain(missing.into_iter().map(put_back))
+            .collect()
     }
 
     fn clear(&mut self, leftover: Leftover) {

@@ -1,6 +1,7 @@
 //! The pool plan of one node: exact actions for exact views.
 
 mod former;
+mod owners;
 mod steps;
 
 use std::{collections::BTreeSet, net::IpAddr};

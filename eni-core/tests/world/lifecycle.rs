@@ -212,7 +212,7 @@ async fn a_square_wave_of_pods_costs_few_calls_and_ends_where_it_began() {
     let world = warm(1).await;
     sleep(MINUTE).await;
     let count = |world: &World| {
-        let calls = world.metered.counts().calls;
+        let calls = world.all_calls();
         let of = |action| calls.get(action).copied().unwrap_or_default();
         of("assign_addresses") + of("unassign_addresses") + of("create_eni") + of("delete_eni")
     };
@@ -245,4 +245,33 @@ async fn a_node_keeps_its_warm_pool_before_shares_are_dealt_out() {
     world.schedule("pod-a", "node-0");
     sleep(MINUTE).await;
     assert_eq!((world.bound("node-0"), world.calls("unassign_addresses")), (6, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rests_on_a_node_counts_on_top_of_what_its_pods_need() {
+    let world = warm(1).await;
+    for wave in ["a", "b"] {
+        let pods: Vec<_> = (0..5).map(|n| format!("pod-{wave}-{n}")).collect();
+        pods.iter().for_each(|pod| world.schedule(pod, "node-0"));
+        for pod in &pods {
+            world.add("node-0", pod, MINUTE).await.unwrap();
+        }
+        if wave == "a" {
+            for pod in &pods {
+                world.unschedule(pod);
+                world.del("node-0", pod).await;
+            }
+        }
+    }
+    // 5 pods, 5 that rest after those before, and 5 that are idle.
+    let grown = |world: &World| {
+        let counts = world.service("node-0").counts();
+        (counts.allocated, counts.cooling, counts.free) == (5, 5, 5)
+    };
+    world.until("15 bound", MINUTE / 3, grown).await;
+    world
+        .until("what rested is given back", 3 * MINUTE, |world| {
+            world.bound("node-0") == 10
+        })
+        .await;
 }

@@ -3,6 +3,7 @@
 mod faults;
 mod leading;
 mod lifecycle;
+mod neighbours;
 mod refusals;
 mod scale;
 mod stale;
@@ -17,7 +18,7 @@ use std::{
 use eni_core::{
     agent::{Add, AddError, Del, Dialogue, DialogueConfig, Grant, NodeService, Release, ServiceConfig},
     allocator::AddressRequest,
-    cloud::{Cloud, Metered},
+    cloud::Cloud,
     cluster::{Cluster, Scope},
     controller::{Backends, PoolConfig, PoolController, PoolMonitor},
     journal::MemoryJournal,
@@ -30,17 +31,21 @@ use tokio::{task::JoinSet, time::Instant};
 /// Nodes of one zone with two subnets, ipamd and agents.
 pub struct World {
     pub cloud: MemoryCloud,
-    pub metered: Arc<Metered>,
     pub cluster: MemoryCluster,
     /// ipamd's connection to the cluster.
     pub ipamd: MemoryCluster,
     pub monitor: PoolMonitor,
     pub environment: Arc<SimEnvironment>,
     pub nodes: BTreeMap<NodeName, SimNode>,
+    /// The calls of earlier controllers.
+    before: BTreeMap<&'static str, u64>,
     setup: Setup,
     fabric: Arc<MemoryFabric>,
     controller: JoinSet<()>,
 }
+
+/// Puts something before a cloud.
+pub type Between = dyn Fn(Arc<dyn Cloud>) -> Arc<dyn Cloud> + Send + Sync;
 
 /// What a world begins with.
 #[derive(Clone)]
@@ -54,7 +59,7 @@ pub struct Setup {
     pub cloud: fn(MemoryCloudBuilder) -> MemoryCloudBuilder,
     pub config: fn(PoolConfig) -> PoolConfig,
     /// What stands between the controller and the cloud.
-    pub between: Arc<dyn Fn(Arc<Metered>) -> Arc<dyn Cloud> + Send + Sync>,
+    pub between: Arc<Between>,
 }
 
 impl Setup {
@@ -67,7 +72,7 @@ impl Setup {
             latency: Latency::orders(Duration::from_millis(700)),
             cloud: |cloud| cloud,
             config: |config| config,
-            between: Arc::new(|metered| metered),
+            between: Arc::new(|cloud| cloud),
         }
     }
 }
@@ -107,13 +112,12 @@ impl World {
             builder = builder.instance(format!("ins-{n}"), "subnet-nodes", LIMITS);
         }
         let cloud = (setup.cloud)(builder).build();
-        let metered = Arc::new(Metered::new(Arc::new(cloud.clone())));
         let (cluster, environment) = (MemoryCluster::new(), Arc::new(SimEnvironment::new(1)));
         let ipamd = cluster.connect();
-        let controller = controller(&setup, &metered, &ipamd, &environment);
+        let controller = controller(&setup, &cloud, &ipamd, &environment);
         let mut world = Self {
             cloud,
-            metered,
+            before: BTreeMap::new(),
             cluster,
             ipamd,
             monitor: controller.monitor(),
@@ -129,13 +133,7 @@ impl World {
                 NodeName::from(format!("node-{n}")),
                 InstanceId::from(format!("ins-{n}")),
             );
-            world.cluster.put_node(Node {
-                name: name.clone(),
-                uid: format!("uid-{name}").into(),
-                instance: Some(instance.clone()),
-                zone: Some("zone-1".into()),
-                max_pods: None,
-            });
+            world.put_node(n);
             if setup.agents {
                 let journal = Arc::new(MemoryJournal::new());
                 let node = world.start(&name, &instance, journal).await;
@@ -145,11 +143,23 @@ impl World {
         world
     }
 
+    /// Node `node-<n>` on instance `ins-<n>` joins the cluster.
+    pub fn put_node(&self, n: usize) {
+        self.cluster.put_node(Node {
+            name: format!("node-{n}").into(),
+            uid: format!("uid-node-{n}").into(),
+            instance: Some(format!("ins-{n}").into()),
+            zone: Some("zone-1".into()),
+            max_pods: None,
+        });
+    }
+
     /// Kills the controller and starts another, under the same leadership.
     pub async fn restart_controller(&mut self) {
         self.controller.shutdown().await;
+        self.before = self.all_calls();
         self.ipamd = self.cluster.connect();
-        let controller = controller(&self.setup, &self.metered, &self.ipamd, &self.environment);
+        let controller = controller(&self.setup, &self.cloud, &self.ipamd, &self.environment);
         self.monitor = controller.monitor();
         self.controller.spawn(controller.run());
     }
@@ -159,14 +169,18 @@ impl World {
         self.controller.join_next().await.unwrap().unwrap();
     }
 
-    /// A call's count so far.
+    /// The controllers' calls to the cloud so far.
+    pub fn all_calls(&self) -> BTreeMap<&'static str, u64> {
+        let mut calls = self.before.clone();
+        for (action, count) in self.monitor.stats().calls.by_call() {
+            *calls.entry(action).or_default() += count;
+        }
+        calls
+    }
+
+    /// One call's count so far.
     pub fn calls(&self, action: &str) -> u64 {
-        self.metered
-            .counts()
-            .calls
-            .get(action)
-            .copied()
-            .unwrap_or_default()
+        self.all_calls().get(action).copied().unwrap_or_default()
     }
 
     /// The reasons of the events so far.
@@ -302,7 +316,7 @@ impl World {
 
 fn controller(
     setup: &Setup,
-    metered: &Arc<Metered>,
+    cloud: &MemoryCloud,
     ipamd: &MemoryCluster,
     environment: &Arc<SimEnvironment>,
 ) -> PoolController {
@@ -312,7 +326,7 @@ fn controller(
         ..PoolConfig::new(vec!["subnet-a".into(), "subnet-b".into()], tags)
     });
     let backends = Backends {
-        cloud: (setup.between)(metered.clone()),
+        cloud: (setup.between)(Arc::new(cloud.clone())),
         cluster: Arc::new(ipamd.clone()),
         environment: environment.clone(),
         leadership: setup.leadership.clone(),

@@ -139,9 +139,9 @@ async fn enis_of_somebody_else_take_slots_and_the_node_is_full() {
     assert_eq!(world.records().await.len(), 1);
     let config = world.cluster.node_configs().get("node-0").await.unwrap().object;
     assert_eq!(config.pool.capacity, 9);
-    let before = world.metered.counts().calls;
+    let before = world.all_calls();
     sleep(5 * MINUTE).await;
-    let after = world.metered.counts().calls;
+    let after = world.all_calls();
     for action in ["create_eni", "attach_eni", "limits"] {
         assert_eq!(after[action], before[action], "{action} goes on: {after:?}");
     }

@@ -126,14 +126,14 @@ async fn a_steady_state_costs_three_calls_per_audit_whatever_happens_in_the_clus
             is_settled(&world.monitor.stats(), 100)
         })
         .await;
-    let before: u64 = world.metered.counts().calls.values().sum();
+    let before: u64 = world.all_calls().values().sum();
     for minute in 0..60 {
         // Pods come and go; the warm pool is not used up, for a pod that left made room.
         world.schedule("pod-a", &format!("node-{minute}"));
         world.unschedule("pod-a");
         sleep(MINUTE).await;
     }
-    let after: u64 = world.metered.counts().calls.values().sum();
+    let after: u64 = world.all_calls().values().sum();
     // ENIs, subnets and instances, every ten minutes.
     assert!(after - before <= 18, "{} calls in an hour", after - before);
     assert!(world.monitor.stats().audit_age.unwrap() < 11 * MINUTE);

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use eni_core::{
-    cloud::{AssignAddresses, Capabilities, Cloud, CloudResult, CreateEni, EniFilter, Metered},
+    cloud::{AssignAddresses, Capabilities, Cloud, CloudResult, CreateEni, EniFilter},
     model::*,
 };
 use parking_lot::Mutex;
@@ -34,7 +34,7 @@ enum Hangs {
 
 /// A cloud that hangs over one order, until it is told otherwise.
 struct Sticky {
-    inner: Arc<Metered>,
+    inner: Arc<dyn Cloud>,
     hangs: Mutex<Hangs>,
     /// The ENI that hangs, and how it looks.
     held: Mutex<BTreeMap<EniId, (EniState, BTreeSet<IpAddr>)>>,

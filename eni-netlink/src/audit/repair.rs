@@ -14,7 +14,7 @@ use super::reading::{Reading, leaves_by_eni};
 use crate::earlier;
 use crate::error::all_of;
 use crate::identity::{End, FROM_POD, PROTOCOL, mac};
-use crate::kernel::{MAIN, Neighbour, Route, Rule, Side};
+use crate::kernel::{Link, LinkChange, MAIN, Neighbour, Route, Rule, Side};
 use crate::socket::{Netlink, Outcome, Request};
 
 /// One thing to be done.
@@ -97,6 +97,7 @@ fn plan(reading: &Reading, pods: &[PodRoutes]) -> Plan {
         let Some(&link) = wired.get(&pod.key) else {
             continue;
         };
+        plan.device(reading, link);
         for address in pod.addresses.iter() {
             let lead = |(to, route): (IpAddr, &Route)| (to == address).then_some(route.link).flatten();
             let leads: BTreeSet<u32> = reading.host_routes().filter_map(lead).collect();
@@ -122,6 +123,24 @@ impl Plan {
             what,
             route: None,
         });
+    }
+
+    /// Sets the device up, without which it takes no route; one that a DEL sets down is no pod's any more.
+    fn device(&mut self, reading: &Reading, link: u32) {
+        let down = reading
+            .links
+            .iter()
+            .find(|device| device.index == link && !device.up);
+        if let Some(device) = down {
+            let up = LinkChange {
+                up: Some(true),
+                ..LinkChange::default()
+            };
+            self.add(
+                Link::change(link, &up),
+                format!("device {} was down", device.name),
+            );
+        }
     }
 
     fn route(&mut self, address: IpAddr, link: u32, leads: &BTreeSet<u32>) {

@@ -96,18 +96,19 @@ fn delete(netlink: &mut Netlink, link: &Link) -> NetworkResult<()> {
     all_gone(netlink.exchange(&[Link::delete(link.index)])?)
 }
 
-/// Down takes the routes and neighbours away; another name leaves the own one to the next sandbox.
+/// Down takes the routes and neighbours away; another name leaves the own one to the next sandbox. It is
+/// marked as dead in the same step, lest a repair set it up again.
 fn bury(netlink: &mut Netlink, link: &Link) -> NetworkResult<()> {
     let down = LinkChange {
         up: Some(false),
-        ..LinkChange::default()
-    };
-    let mark = LinkChange {
-        name: Some(dead_name(link.index)),
         group: Some(DEAD_GROUP),
         ..LinkChange::default()
     };
-    all_gone(netlink.exchange(&[Link::change(link.index, &down), Link::change(link.index, &mark)])?)
+    let rename = LinkChange {
+        name: Some(dead_name(link.index)),
+        ..LinkChange::default()
+    };
+    all_gone(netlink.exchange(&[Link::change(link.index, &down), Link::change(link.index, &rename)])?)
 }
 
 fn all_gone(outcomes: Vec<Outcome>) -> NetworkResult<()> {

@@ -7,11 +7,15 @@ use std::thread;
 use eni_core::network::{Leftover, PodRoutes};
 use eni_netlink::NetlinkNetwork;
 
-use crate::bed::{Eni, Pod, eventually, flush, ip, lines, node, rules, snapshot};
+use crate::bed::{
+    Eni, Pod, WORLD, eventually, flush, ip, lines, node, round_trip, rules, snapshot, socket_in,
+};
 
 crate::kernel_tests![
     what_was_flushed_comes_back_exactly,
     each_thing_alone_is_put_back_and_named,
+    a_device_that_was_set_down_carries_its_pod_again,
+    an_eni_that_was_set_down_carries_its_pods_again,
     both_families_are_put_back,
     two_hundred_and_fifty_pods_at_once,
     repair_under_churn_makes_no_duplicate,
@@ -88,6 +92,34 @@ fn each_thing_alone_is_put_back_and_named() {
         assert!(put_back[0].starts_with(expected), "{damage}: {put_back:?}");
         assert_eq!(network.verify(&pod.wiring).unwrap(), []);
     }
+}
+
+fn a_device_that_was_set_down_carries_its_pod_again() {
+    let (network, eni, pod) = wired();
+    eni.settle();
+    eni.assign("10.0.1.7");
+    let host = network.wire(&pod.wiring).unwrap().host_name;
+    let before = snapshot();
+    ip(&format!("link set {host} down"));
+    let put_back = repaired(&network, &pod);
+    assert_eq!(put_back[0], format!("device {host} was down"));
+    assert_eq!(snapshot(), before);
+    assert_eq!(network.verify(&pod.wiring).unwrap(), []);
+    assert_eq!(repaired(&network, &pod), [""; 0]);
+    round_trip(&pod.socket("10.0.1.7"), &socket_in(&eni.router, WORLD));
+}
+
+fn an_eni_that_was_set_down_carries_its_pods_again() {
+    let (network, eni, pod) = wired();
+    eni.settle();
+    eni.assign("10.0.1.7");
+    let before = snapshot();
+    ip(&format!("link set {} down", eni.device));
+    assert_ne!(snapshot(), before, "its routes went with it");
+    network.ensure_eni(&eni.setup).unwrap();
+    assert_eq!(snapshot(), before);
+    eni.settle();
+    round_trip(&pod.socket("10.0.1.7"), &socket_in(&eni.router, WORLD));
 }
 
 fn both_families_are_put_back() {

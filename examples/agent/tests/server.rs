@@ -1,13 +1,12 @@
 //! The server behind the real protocol on a real socket.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+mod client;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use agent::server::{self, Listener, ServeError};
-use agent_api::{
-    DelRecord, Endpoint, Spool,
-    proto::{self, agent_client::AgentClient},
-    spoken,
-};
+use agent_api::{DelRecord, Endpoint, Spool, proto, spoken};
+use client::{Client, DEADLINE, add, add_request, del, eventually, key, soon};
 use eni_core::{
     agent::{NodeService, ServiceConfig},
     env::SystemEnvironment,
@@ -18,21 +17,9 @@ use eni_core::{
     sandbox::NamespaceSandboxes,
     sim::MemoryNetwork,
 };
-use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
-use tokio::{
-    net::UnixStream,
-    sync::oneshot,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
-use tonic::{Code, Status, Streaming, transport::Channel};
-use tower::service_fn;
-
-type Client = AgentClient<Channel>;
-
-/// How long something that must happen may take before the test fails.
-const DEADLINE: Duration = Duration::from_secs(10);
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+use tonic::{Code, Status};
 
 struct Bed {
     endpoint: Endpoint,
@@ -90,15 +77,7 @@ impl Bed {
     }
 
     async fn client(&self) -> Client {
-        let Endpoint::Unix(path) = self.endpoint.clone() else {
-            unreachable!()
-        };
-        let connect = move |_| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
-        };
-        let channel = tonic::transport::Endpoint::from_static("http://agent");
-        Client::new(channel.connect_with_connector(service_fn(connect)).await.unwrap())
+        client::connect(&self.endpoint).await
     }
 
     fn waiting(&self) -> usize {
@@ -152,61 +131,6 @@ async fn accept(service: &NodeService, addresses: u8) {
         )
         .await
         .unwrap();
-}
-
-fn key(container: &str) -> SandboxKey {
-    SandboxKey::new("net", container, "eth0")
-}
-
-fn add_request(container: &str, started: u64, deadline: Duration) -> proto::AddRequest {
-    proto::AddRequest {
-        versions: Some(spoken()),
-        interface: Some((&key(container)).into()),
-        started_ns: started,
-        deadline_ms: deadline.as_millis() as u32,
-        ..Default::default()
-    }
-}
-
-/// The grant, and what keeps the ADD open.
-async fn add(
-    client: &mut Client,
-    request: proto::AddRequest,
-) -> Result<(proto::Grant, Streaming<proto::AddReply>), Status> {
-    let mut stream = client.add(request).await?.into_inner();
-    let reply = stream.message().await?.expect("a grant comes first");
-    Ok((reply.grant.unwrap(), stream))
-}
-
-async fn del(
-    client: &mut Client,
-    container: &str,
-    started: u64,
-    deadline: Duration,
-) -> Result<Vec<String>, Status> {
-    let request = proto::DelRequest {
-        versions: Some(spoken()),
-        interface: Some((&key(container)).into()),
-        started_ns: started,
-        deadline_ms: deadline.as_millis() as u32,
-    };
-    Ok(client.del(request).await?.into_inner().released)
-}
-
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let poll = async {
-        while !condition() {
-            sleep(Duration::from_millis(1)).await;
-        }
-    };
-    assert!(
-        timeout(DEADLINE, poll).await.is_ok(),
-        "not within {DEADLINE:?}: {what}"
-    );
-}
-
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(DEADLINE, future).await.expect("an answer in time")
 }
 
 #[tokio::test]
@@ -330,6 +254,38 @@ async fn an_add_that_a_del_overtook_is_cancelled() {
         .unwrap_err();
     assert_eq!(late.code(), Code::Cancelled);
     assert!(add(&mut client, add_request("c1", 6, DEADLINE)).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_older_sandbox_of_a_pod_is_told_which_one_has_its_address() {
+    let bed = Bed::new(2).await;
+    let mut client = bed.client().await;
+    let of_web = |container, started| proto::AddRequest {
+        pod: Some(proto::Pod {
+            namespace: "default".to_owned(),
+            name: "web-0".to_owned(),
+            uid: "u1".to_owned(),
+        }),
+        ..add_request(container, started, DEADLINE)
+    };
+    let _open = add(&mut client, of_web("newer", 5)).await.unwrap();
+    let refused = add(&mut client, of_web("older", 4)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "no repetition helps");
+    assert!(refused.message().contains("net/newer/eth0"), "{refused}");
+    assert_eq!(bed.service.owners().len(), 1);
+}
+
+#[tokio::test]
+async fn an_add_that_comes_too_late_is_to_be_repeated_with_more_time() {
+    let bed = Bed::new(1).await;
+    let mut client = bed.client().await;
+    let late = add(&mut client, add_request("c1", 1, Duration::ZERO))
+        .await
+        .unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+    assert!(late.message().contains("repeat the ADD with more time"), "{late}");
+    assert_eq!(bed.service.counts().free, 1);
+    assert!(add(&mut client, add_request("c1", 2, DEADLINE)).await.is_ok());
 }
 
 #[tokio::test]

@@ -202,7 +202,7 @@ impl Play {
         report.del_ms = Percentiles::of(measured.dels);
         report.cni_failures = measured.failures.len();
         report.failures = measured.failures;
-        report.cloud_calls = system.cloud_calls().calls;
+        report.cloud_calls = system.cloud_calls();
         match vpc.fabric.spoofed_drops().await {
             Ok(drops) => report.spoofed_drops = drops,
             Err(error) => report.errors.push(error.to_string()),

@@ -6,9 +6,8 @@ use agent::{AgentConfig, Backends};
 use agent_api::Endpoint;
 use eni_core::{
     agent::{DialogueConfig, Release, ServiceConfig},
-    cloud::{CallCounts, Metered},
     cluster::{Cluster, ClusterError, modify},
-    controller::{self, PoolConfig},
+    controller::{self, PoolConfig, PoolController, PoolMonitor},
     env::{Environment, SystemEnvironment},
     leadership::Unrivalled,
     model::{Families, Node as NodeObject, NodeConfig, Uid, WarmRange},
@@ -36,7 +35,7 @@ const STOP: Duration = Duration::from_secs(20);
 pub struct System {
     /// The cluster's objects.
     pub cluster: MemoryCluster,
-    cloud: Arc<Metered>,
+    monitor: PoolMonitor,
     stop: CancellationToken,
     parts: JoinSet<()>,
     errors: Arc<Mutex<Vec<String>>>,
@@ -60,15 +59,7 @@ pub enum SystemError {
 impl System {
     /// Starts ipamd and the agents of all nodes.
     pub fn start(vpc: &Vpc) -> Result<Self, SystemError> {
-        let cloud = Arc::new(Metered::new(Arc::new(vpc.cloud.clone())));
         let cluster = MemoryCluster::new();
-        let mut system = Self {
-            cluster: cluster.clone(),
-            cloud: cloud.clone(),
-            stop: CancellationToken::new(),
-            parts: JoinSet::new(),
-            errors: Arc::default(),
-        };
         let environment = SystemEnvironment::shared();
         let subnets = vpc
             .topology
@@ -81,14 +72,22 @@ impl System {
             poll_interval: POLL,
             ..PoolConfig::new(subnets, tags)
         };
-        let stop = system.stop.clone().cancelled_owned();
         let backends = controller::Backends {
-            cloud,
+            cloud: Arc::new(vpc.cloud.clone()),
             cluster: Arc::new(cluster.connect()),
             environment: environment.clone(),
             leadership: Arc::new(Unrivalled),
         };
-        system.parts.spawn(ipamd::run(backends, config, stop));
+        let pools = PoolController::new(backends, config);
+        let mut system = Self {
+            cluster: cluster.clone(),
+            monitor: pools.monitor(),
+            stop: CancellationToken::new(),
+            parts: JoinSet::new(),
+            errors: Arc::default(),
+        };
+        let stop = system.stop.clone().cancelled_owned();
+        system.parts.spawn(ipamd::run(pools, stop));
         for node in &vpc.nodes {
             system.start_agent(node, environment.clone())?;
             cluster.put_node(NodeObject {
@@ -159,9 +158,9 @@ impl System {
         Ok(())
     }
 
-    /// The calls that reached the cloud.
-    pub fn cloud_calls(&self) -> CallCounts {
-        self.cloud.counts()
+    /// The calls that were sent to the cloud.
+    pub fn cloud_calls(&self) -> BTreeMap<&'static str, u64> {
+        self.monitor.stats().calls.by_call()
     }
 
     /// Parts that ended by themselves.

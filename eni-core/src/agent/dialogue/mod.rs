@@ -2,10 +2,15 @@
 //! service, offer back what is idle, report what ipamd cannot see.
 
 mod give_back;
+mod losses;
 mod pool;
 mod report;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::StreamExt;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -13,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::{CachedResult, NodePods, NodeService};
 use crate::{
     cluster::{Cluster, Scope, WatchEvent},
-    model::{InstanceId, Mac, NodeConfig, NodeName},
+    model::{InstanceId, Mac, NodeConfig, NodeName, SandboxKey},
     network::NodeNetwork,
 };
 
@@ -68,6 +73,8 @@ pub struct Dialogue {
     cached: Vec<CachedResult>,
     /// ENIs that ipamd took away and whose routes still stand.
     leaving: BTreeSet<Mac>,
+    /// When the loss of an owner's address was told last.
+    told: BTreeMap<SandboxKey, Instant>,
 }
 
 impl Dialogue {
@@ -91,6 +98,7 @@ impl Dialogue {
             pods: Arc::default(),
             cached: Vec::new(),
             leaving: BTreeSet::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -131,7 +139,10 @@ impl Dialogue {
                 Some(event) = pods.next() => self.pods.learn(event),
                 Ok(()) = waiting.changed() => {}
                 _ = release.tick() => self.offer_back().await,
-                _ = report.tick() => due = true,
+                _ = report.tick() => {
+                    self.report_losses();
+                    due = true;
+                }
                 _ = repair.tick() => {
                     self.repair().await;
                     changed = true;

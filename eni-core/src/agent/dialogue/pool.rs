@@ -1,13 +1,12 @@
 //! The published pool on the node: its ENIs in service, former ones out of it, and whatever others took
 //! away put back.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use super::Dialogue;
 use crate::{
     agent::Witnesses,
-    cluster::{Event, Subject},
-    model::{NodePool, SandboxKey},
+    model::NodePool,
     network::{EniSetup, NetworkError, NetworkResult, WiredPod},
 };
 
@@ -53,11 +52,7 @@ impl Dialogue {
             self.leaving.remove(&eni.mac);
         });
         match self.service.accept(pool.clone(), &links).await {
-            Ok(accepted) => {
-                for (key, ip) in accepted.lost {
-                    self.report_loss(&key, ip);
-                }
-            }
+            Ok(_) => self.report_losses(),
             Err(error) => {
                 tracing::error!(node = %self.node, %error, "the published pool is not in force");
                 return false;
@@ -75,20 +70,6 @@ impl Dialogue {
             }
         }
         settled
-    }
-
-    fn report_loss(&self, key: &SandboxKey, ip: IpAddr) {
-        let owner = self.service.owners().into_iter().find(|(owner, _)| owner == key);
-        if let Some(pod) = owner.and_then(|(_, allocation)| allocation.pod) {
-            self.cluster.report(Event {
-                subject: Subject::Pod(pod),
-                warning: true,
-                reason: "AddressLost",
-                message: format!(
-                    "address {ip} was removed from its ENI outside this system; delete the pod to get another"
-                ),
-            });
-        }
     }
 
     /// Puts back what others took away from pods on the wire. ENIs are put right by the next

@@ -36,6 +36,15 @@ pub struct PaceCounts {
 }
 
 impl PaceCounts {
+    /// Calls that were sent, of all lanes together, by the method's name.
+    pub fn by_call(&self) -> BTreeMap<&'static str, u64> {
+        let mut sums = BTreeMap::new();
+        for ((call, _), counts) in self.calls.iter().filter(|(_, counts)| counts.calls > 0) {
+            *sums.entry(call.name()).or_default() += counts.calls;
+        }
+        sums
+    }
+
     /// The sum over all calls and lanes.
     pub fn total(&self) -> LaneCounts {
         self.calls

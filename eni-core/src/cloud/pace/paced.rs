@@ -1,10 +1,13 @@
 //! The handle that callers hold: a cloud whose calls wait for their turn.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
 
 use super::{Lane, Pacer, pacer::Lesson, retry};
 use crate::{
@@ -30,6 +33,7 @@ pub struct Paced {
     pacer: Arc<Pacer>,
     lane: Lane,
     deadline: Option<Instant>,
+    urgent: Option<watch::Receiver<bool>>,
 }
 
 impl Paced {
@@ -38,6 +42,7 @@ impl Paced {
             pacer,
             lane,
             deadline: None,
+            urgent: None,
         }
     }
 
@@ -48,6 +53,34 @@ impl Paced {
             deadline: Some(deadline),
             ..self
         }
+    }
+
+    /// The same, for calls that go in [`Lane::Waiting`] while `urgent` is true; one that is in the line of
+    /// another lane when it becomes true changes over.
+    pub fn urged_by(self, urgent: watch::Receiver<bool>) -> Self {
+        Self {
+            urgent: Some(urgent),
+            ..self
+        }
+    }
+
+    /// Waits for the turn of a call; in which lane it went, and whether it may be sent.
+    async fn admit(&self, call: Call) -> (Lane, bool) {
+        let Some(mut urgent) = self.urgent.clone() else {
+            return (self.lane, self.pacer.admit(call, self.lane, self.deadline).await);
+        };
+        if !*urgent.borrow() {
+            tokio::select! {
+                biased;
+                admitted = self.pacer.admit(call, self.lane, self.deadline) => return (self.lane, admitted),
+                // Its place is left for a better one. Without a sender nobody can become urgent any more.
+                true = async { urgent.wait_for(|urgent| *urgent).await.is_ok() } => {}
+            }
+        }
+        (
+            Lane::Waiting,
+            self.pacer.admit(call, Lane::Waiting, self.deadline).await,
+        )
     }
 
     /// One call with its repetitions.
@@ -61,16 +94,16 @@ impl Paced {
         let mut pause = None;
         for attempt in 1.. {
             let entered = Instant::now();
-            if !self.pacer.admit(call, self.lane, self.deadline).await {
-                let waited = entered.elapsed();
-                return Err(failed.unwrap_or_else(|| self.not_started(call, resource(), waited)));
-            }
+            let (lane, admitted) = self.admit(call).await;
             let waited = entered.elapsed();
-            let error = match self.send(call, attempt > 1, &resource, &send).await {
+            if !admitted {
+                return Err(failed.unwrap_or_else(|| not_started(call, lane, resource(), waited)));
+            }
+            let error = match self.send(call, lane, attempt > 1, &resource, &send).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            tracing::debug!(%call, lane = self.lane.name(), resource = %resource(), attempt, ?waited, %error, "cloud call failed");
+            tracing::debug!(%call, lane = lane.name(), resource = %resource(), attempt, ?waited, %error, "cloud call failed");
             if attempt >= self.pacer.config.attempts || !retry::is_safe(call, &error.kind) {
                 return Err(error);
             }
@@ -88,6 +121,7 @@ impl Paced {
     async fn send<'a, T>(
         &'a self,
         call: Call,
+        lane: Lane,
         retry: bool,
         resource: &(impl Fn() -> String + Sync),
         send: &(impl Fn(&'a dyn Cloud) -> BoxFuture<'a, CloudResult<T>> + Sync),
@@ -95,14 +129,14 @@ impl Paced {
         let sent = Instant::now();
         let end = sent + self.pacer.config.call_timeout;
         let end = self.deadline.map_or(end, |deadline| deadline.min(end));
-        self.pacer.started(call, self.lane, retry);
+        self.pacer.started(call, lane, retry);
         let answer = timeout_at(end, send(self.pacer.cloud.as_ref())).await;
         let lesson = match &answer {
             Ok(Ok(_)) => Lesson::Answered,
             Ok(Err(error)) => Lesson::Failed(&error.kind),
             Err(_) => Lesson::GivenUp,
         };
-        self.pacer.ended(call, self.lane, sent, lesson);
+        self.pacer.ended(call, lane, sent, lesson);
         answer.unwrap_or_else(|_| {
             let message = format!("no answer within {:?}", sent.elapsed());
             Err(CloudError::new(
@@ -112,13 +146,6 @@ impl Paced {
                 message,
             ))
         })
-    }
-
-    fn not_started(&self, call: Call, resource: String, waited: std::time::Duration) -> CloudError {
-        let lane = self.lane.name();
-        tracing::debug!(%call, lane, resource, ?waited, "cloud call not sent: it cannot end in time");
-        let message = format!("it cannot end before its deadline; it waited {waited:?} in the lane {lane}");
-        CloudError::new(CloudErrorKind::NotStarted, call.name(), resource, message)
     }
 }
 
@@ -199,6 +226,13 @@ impl Cloud for Paced {
         })
         .await
     }
+}
+
+fn not_started(call: Call, lane: Lane, resource: String, waited: Duration) -> CloudError {
+    let lane = lane.name();
+    tracing::debug!(%call, lane, resource, ?waited, "cloud call not sent: it cannot end in time");
+    let message = format!("it cannot end before its deadline; it waited {waited:?} in the lane {lane}");
+    CloudError::new(CloudErrorKind::NotStarted, call.name(), resource, message)
 }
 
 fn join<T: fmt::Display>(ids: &[T]) -> String {

@@ -12,12 +12,12 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use super::{
     Action, PoolConfig,
     desk::Desk,
-    inventory::Inventory,
+    inventory::{Inventory, Urgent},
     stats::{Counters, kind},
     stuck::{Remedy, Stuck},
 };
 use crate::{
-    cloud::{CloudError, CloudErrorKind, Lane},
+    cloud::{CloudError, CloudErrorKind},
     cluster::{Cluster, ClusterError, Version},
     env::Environment,
     model::{Limits, Node},
@@ -64,8 +64,8 @@ pub(super) struct Round {
     pub(super) version: Option<Version>,
     /// What the cloud declares that the instance can carry; `None` if the instance is gone.
     pub(super) limits: Option<Limits>,
-    /// How urgent growth is.
-    pub(super) lane: Lane,
+    /// How urgent growth is; it may become so during the turn.
+    pub(super) urgent: Urgent,
 }
 
 /// Carries out actions.

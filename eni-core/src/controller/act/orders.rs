@@ -19,7 +19,7 @@ impl Actor {
             tags: self.config.tags.clone(),
             token: record.token.clone(),
         };
-        match self.inventory.create(&request, round.lane).await {
+        match self.inventory.create(&request, &round.urgent).await {
             Create::Made(eni) => self.rewrite(record, |record| record.id = Some(eni.id)).await,
             // A record that no ENI will come of must not be counted on; the next plan makes another.
             Create::Refused(error) => {
@@ -35,7 +35,7 @@ impl Actor {
         let Some(instance) = config.map(|read| read.object.spec.instance) else {
             return Ok(());
         };
-        let attached = self.inventory.attach(eni, &instance, round.lane).await;
+        let attached = self.inventory.attach(eni, &instance, &round.urgent).await;
         Ok(self.suspect(round, attached)?)
     }
 
@@ -46,7 +46,7 @@ impl Actor {
         subnet: &SubnetId,
         count: u32,
     ) -> Result<(), ActError> {
-        let assigned = self.inventory.assign(eni, subnet, count, round.lane).await;
+        let assigned = self.inventory.assign(eni, subnet, count, &round.urgent).await;
         self.suspect(round, assigned)?;
         // An address that is being released may have been given anew: that is published before a listing shows
         // it, or it would look as if it had never gone.

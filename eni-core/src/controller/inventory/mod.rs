@@ -17,13 +17,13 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 pub(super) use capacity::Capacity;
 pub(super) use orders::Create;
 use seen::Seen;
 
-use super::{Observed, PoolConfig, plan::EniView};
+use super::{PoolConfig, plan::EniView};
 use crate::{
     cloud::{Capabilities, Cloud, Lane, Paced, Pacer},
     model::{EniId, EniRecord, EniState, InstanceId, PoolEni},
@@ -31,6 +31,9 @@ use crate::{
 
 /// How long an order may take with its waiting; then the node is planned anew, as much has changed.
 const TURN: Duration = Duration::from_secs(30);
+
+/// Whether somebody waits for an address on a node, as it changes.
+pub(super) type Urgent = watch::Receiver<bool>;
 
 /// What we know of the cloud.
 pub(super) struct Inventory {
@@ -83,6 +86,11 @@ impl Inventory {
         self.pacer.on(lane).until(Instant::now() + TURN)
     }
 
+    /// The cloud for orders that make a node's pool grow; `urgent` while somebody waits there.
+    fn growing(&self, urgent: &Urgent) -> Paced {
+        self.on(Lane::Growth).urged_by(urgent.clone())
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.pacer.on(Lane::Growth).capabilities()
     }
@@ -93,21 +101,7 @@ impl Inventory {
         let Some(id) = id.or(state.by_name.get(name)).cloned() else {
             return EniView::Absent;
         };
-        let seen = state.seen(&id);
-        if seen.is_gone() {
-            return EniView::Gone;
-        }
-        let Some(eni) = seen.eni.clone() else {
-            return EniView::Unknown;
-        };
-        let told = published.iter().filter(|published| published.id == id);
-        let told = told.flat_map(|eni| eni.attached.iter().chain(&eni.releasing));
-        EniView::Known(Box::new(Observed {
-            eni,
-            unassigning: seen.unassigning(),
-            vanished: seen.vanished(told.map(|entry| entry.ip)),
-            settled: seen.is_settled(),
-        }))
+        state.seen(&id).view(published)
     }
 
     /// How many addresses the ENI of a record takes from its subnet, in all and for pods; `None` while it

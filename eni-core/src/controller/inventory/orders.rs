@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use tokio::time::Instant;
 
 use super::{
-    Inventory,
+    Inventory, Urgent,
     seen::{LAG, Seen},
 };
 use crate::{
@@ -34,12 +34,12 @@ impl Inventory {
     }
 
     /// Creates the ENI of a record, or finds it.
-    pub(in crate::controller) async fn create(&self, request: &CreateEni, lane: Lane) -> Create {
+    pub(in crate::controller) async fn create(&self, request: &CreateEni, urgent: &Urgent) -> Create {
         let record = &request.name;
         let tokens = self.capabilities().client_tokens;
         let doubt = self.doubt_of(record);
         if doubt.is_some() && !tokens {
-            match self.trace(record, lane).await {
+            match self.trace(record, urgent).await {
                 Ok(None) => {}
                 Ok(Some(eni)) => return Create::Made(self.made(eni)),
                 Err(error) => return Create::Open(error),
@@ -57,7 +57,7 @@ impl Inventory {
             tags: self.tags.clone().into_iter().chain(tags).collect(),
             ..request.clone()
         };
-        let created = self.on(lane).create_eni(&request).await;
+        let created = self.growing(urgent).create_eni(&request).await;
         let refused = matches!(&created, Err(error) if is_refusal(&error.kind));
         self.subnets.note(&request.subnet, &created, refused);
         match created {
@@ -69,7 +69,7 @@ impl Inventory {
                 if error.kind == CloudErrorKind::NotFound {
                     self.subnets.lost(&request.subnet);
                 }
-                self.refused(record, error, lane).await
+                self.refused(record, error, urgent).await
             }
             Err(error) => {
                 if !is_unsent(&error.kind) {
@@ -82,11 +82,11 @@ impl Inventory {
     }
 
     /// This attempt was refused; an earlier one may have worked.
-    async fn refused(&self, record: &str, error: CloudError, lane: Lane) -> Create {
+    async fn refused(&self, record: &str, error: CloudError, urgent: &Urgent) -> Create {
         if self.doubt_of(record).is_none() {
             return Create::Refused(error);
         }
-        match self.trace(record, lane).await {
+        match self.trace(record, urgent).await {
             Ok(None) => Create::Refused(error),
             Ok(Some(eni)) => Create::Made(self.made(eni)),
             Err(error) => Create::Open(error),
@@ -102,11 +102,11 @@ impl Inventory {
     }
 
     /// The ENI of a record whose creation may have worked; an error while its absence proves nothing.
-    async fn trace(&self, record: &str, lane: Lane) -> CloudResult<Option<Eni>> {
+    async fn trace(&self, record: &str, urgent: &Urgent) -> CloudResult<Option<Eni>> {
         let asked = Instant::now();
         let mut tags: BTreeMap<_, _> = self.tags.clone();
         tags.insert(RECORD_TAG.to_owned(), record.to_owned());
-        let found = self.on(lane).enis(&EniFilter::Tags(tags)).await?;
+        let found = self.growing(urgent).enis(&EniFilter::Tags(tags)).await?;
         let believable = self.doubt_of(record).is_none_or(|believable| believable <= asked);
         match found.into_iter().find(|eni| eni.name == record) {
             None if !believable => {
@@ -134,9 +134,9 @@ impl Inventory {
         &self,
         id: &EniId,
         instance: &InstanceId,
-        lane: Lane,
+        urgent: &Urgent,
     ) -> CloudResult<()> {
-        self.doubt(id, self.on(lane).attach_eni(id, instance).await)?;
+        self.doubt(id, self.growing(urgent).attach_eni(id, instance).await)?;
         self.touch(id, |seen, _| {
             seen.ordered(EniState::Attaching);
             seen.eni
@@ -166,12 +166,12 @@ impl Inventory {
         id: &EniId,
         subnet: &SubnetId,
         count: u32,
-        lane: Lane,
+        urgent: &Urgent,
     ) -> CloudResult<()> {
         let count = count.min(self.capabilities().assign_batch.max(1));
         let count = self.subnets.admit(subnet, count)?;
         let request = AssignAddresses::Count(Family::V4, count);
-        let assigned = self.doubt(id, self.on(lane).assign_addresses(id, &request).await);
+        let assigned = self.doubt(id, self.growing(urgent).assign_addresses(id, &request).await);
         let exhausted = |error: &CloudError| {
             matches!(
                 error.kind,

@@ -8,7 +8,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::model::{Eni, EniAddress, EniState};
+use crate::{
+    controller::{EniView, Observed},
+    model::{Eni, EniAddress, EniState, PoolEni},
+};
 
 /// How long listings may lag behind what the cloud has answered: an ENI or an address that is missing for
 /// less is not believed to be gone, and an order that shows no effect for longer is given again.
@@ -42,7 +45,7 @@ pub(super) struct Seen {
     leaving: Option<EniState>,
     /// Ordered and not yet listed.
     assigning: BTreeMap<IpAddr, Instant>,
-    /// Ordered off and still listed.
+    /// Ordered off, for as long as a listing may show them, even after one that lacked them.
     unassigning: BTreeMap<IpAddr, Instant>,
     /// Was listed, and is not since less than listings may lag.
     absent: BTreeMap<IpAddr, Absence>,
@@ -81,6 +84,24 @@ impl Seen {
         }
     }
 
+    /// What a plan may conclude of it, given what its agent was told.
+    pub(super) fn view(&self, published: &[PoolEni]) -> EniView {
+        if self.is_gone() {
+            return EniView::Gone;
+        }
+        let Some(eni) = self.eni.clone() else {
+            return EniView::Unknown;
+        };
+        let told = published.iter().filter(|published| published.id == eni.id);
+        let told = told.flat_map(|eni| eni.attached.iter().chain(&eni.releasing));
+        EniView::Known(Box::new(Observed {
+            unassigning: self.unassigning(),
+            vanished: self.vanished(told.map(|entry| entry.ip)),
+            settled: self.is_settled(),
+            eni,
+        }))
+    }
+
     /// Two complete listings do not have it, for longer than they may lag unless its deletion was ordered.
     pub(super) fn is_gone(&self) -> bool {
         self.missing
@@ -110,8 +131,12 @@ impl Seen {
     fn is_moving(&self) -> bool {
         let moving =
             |eni: &Eni| eni.state.is_transitional() || eni.addresses.iter().any(|address| !address.ready);
+        let leaving = |eni: &Eni| {
+            eni.secondary_addresses()
+                .any(|address| self.unassigning.contains_key(&address.ip))
+        };
         let ordered = !self.assigning.is_empty()
-            || !self.unassigning.is_empty()
+            || self.eni.as_ref().is_some_and(leaving)
             || self.deleting
             || self.doubtful
             || self.leaving.is_some();
@@ -131,7 +156,7 @@ impl Seen {
 
     /// Those of the addresses that were told to its agent whose stay has ended: for longer than listings lag
     /// they do not have them, or the cloud has given them to it anew.
-    pub(super) fn vanished(&self, told: impl IntoIterator<Item = IpAddr>) -> BTreeSet<IpAddr> {
+    fn vanished(&self, told: impl IntoIterator<Item = IpAddr>) -> BTreeSet<IpAddr> {
         let confirmed = self.listed.is_some_and(|(first, last)| last >= first + LAG);
         let has = |ip: &IpAddr| {
             let mut addresses = self.eni.iter().flat_map(|eni| &eni.addresses);
@@ -143,8 +168,8 @@ impl Seen {
             .collect()
     }
 
-    /// Addresses whose removal was ordered and that are still listed.
-    pub(super) fn unassigning(&self) -> BTreeSet<IpAddr> {
+    /// Addresses whose removal was ordered and that a listing may still show.
+    fn unassigning(&self) -> BTreeSet<IpAddr> {
         self.unassigning.keys().copied().collect()
     }
 
@@ -191,6 +216,7 @@ impl Seen {
     pub(super) fn assigned(&mut self, ips: &[IpAddr], now: Instant) {
         self.assigning.extend(ips.iter().map(|ip| (*ip, now)));
         self.absent.retain(|ip, _| !ips.contains(ip));
+        self.unassigning.retain(|ip, _| !ips.contains(ip));
         if let Some(eni) = &mut self.eni {
             eni.addresses.retain(|address| !ips.contains(&address.ip));
             eni.addresses.extend(ips.iter().map(|ip| unready(*ip)));
@@ -251,8 +277,7 @@ impl Seen {
         self.listed = Some((self.listed.map_or(asked, |(first, _)| first), asked));
         self.assigning
             .retain(|ip, ordered| !has(ip) && *ordered + LAG > asked);
-        self.unassigning
-            .retain(|ip, ordered| has(ip) && *ordered + LAG > asked);
+        self.unassigning.retain(|_, ordered| *ordered + LAG > asked);
         let late = |ip: &IpAddr| {
             eni.addresses
                 .iter()
@@ -274,3 +299,6 @@ fn unready(ip: IpAddr) -> EniAddress {
         ready: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

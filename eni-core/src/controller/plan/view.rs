@@ -9,7 +9,7 @@ use crate::model::{Eni, EniRecord, InstanceId, Limits, Node, NodeConfig, Subnet,
 pub struct Observed {
     /// The ENI; addresses that were assigned and not yet listed are among its addresses, not ready.
     pub eni: Eni,
-    /// Addresses whose removal was ordered and that are still listed.
+    /// Addresses whose removal was ordered and that a listing may still show.
     pub unassigning: BTreeSet<IpAddr>,
     /// Addresses that the agent was told of and whose stay has ended: listings lack them for longer than they
     /// lag, or the cloud has given them to the ENI anew.

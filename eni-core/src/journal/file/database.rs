@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process,
 };
@@ -34,6 +34,41 @@ const CACHE_BYTES: usize = 4 << 20;
 const RESCUE: &str = "it was left as it is: drain the node, keep the file for analysis, move it away and \
                       restart the agent";
 
+/// Which file a path leads to: its device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity(u64, u64);
+
+impl Identity {
+    /// The file at `path`; `None` if there is none.
+    fn of(path: &Path) -> Result<Option<Self>, JournalError> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(Self(metadata.dev(), metadata.ino()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(inaccessible(path, &error)),
+        }
+    }
+
+    /// The file at `path`, which must be there.
+    pub(super) fn present(path: &Path) -> Result<Self, JournalError> {
+        Self::of(path)?.ok_or_else(|| vanished(path))
+    }
+
+    /// An error unless `path` still leads to this file. What is written to one that is gone is lost with
+    /// the process.
+    pub(super) fn confirm(self, path: &Path) -> Result<(), JournalError> {
+        match Self::of(path)? {
+            Some(there) if there == self => Ok(()),
+            _ => Err(vanished(path)),
+        }
+    }
+}
+
+fn vanished(path: &Path) -> JournalError {
+    let message = "its file has vanished or is another one; find out what removed it, then restart the \
+                   agent, which looks for the owners in the kernel";
+    failure(path, message)
+}
+
 /// An open journal file.
 pub(super) struct Store {
     path: PathBuf,
@@ -50,13 +85,9 @@ impl Store {
     }
 
     /// Opens again a file that was open a moment ago. If it is gone, so is what it remembered: an empty
-    /// one in its place would be believed.
-    pub(super) fn reopen(path: &Path) -> Result<Self, JournalError> {
-        if !exists(path)? {
-            let message = "its file has vanished; find out what removed it, then restart the agent, which \
-                           looks for the owners in the kernel";
-            return Err(failure(path, message));
-        }
+    /// one, or an older one in its place would be believed.
+    pub(super) fn reopen(path: &Path, file: Identity) -> Result<Self, JournalError> {
+        file.confirm(path)?;
         Self::open_existing(path)
     }
 

@@ -4,7 +4,10 @@ use std::{path::Path, sync::mpsc::Receiver};
 
 use tokio::sync::oneshot;
 
-use super::{codec::Write, database::Store};
+use super::{
+    codec::Write,
+    database::{Identity, Store},
+};
 use crate::journal::{JournalError, Memory};
 
 /// Commits made durable by one flush; bounds the time that one transaction takes.
@@ -20,9 +23,11 @@ pub(super) enum Request {
 
 /// Opens the file and serves requests until nobody can send one.
 pub(super) fn run(path: &Path, requests: &Receiver<Request>, opened: Answer<()>) {
-    let mut writer = match Store::open(path) {
-        Ok(store) => Writer {
+    let store = Store::open(path).and_then(|store| Ok((Identity::present(path)?, store)));
+    let mut writer = match store {
+        Ok((file, store)) => Writer {
             path,
+            file,
             store: Some(store),
         },
         Err(error) => return tell(opened, Err(error)),
@@ -45,6 +50,8 @@ pub(super) fn run(path: &Path, requests: &Receiver<Request>, opened: Answer<()>)
 
 struct Writer<'a> {
     path: &'a Path,
+    /// What was opened at first.
+    file: Identity,
     /// Closed after a failed commit: nobody knows what the file holds until it is opened again.
     store: Option<Store>,
 }
@@ -54,7 +61,7 @@ impl Writer<'_> {
     fn store(&mut self) -> Result<&mut Store, JournalError> {
         let store = match self.store.take() {
             Some(store) => store,
-            None => Store::reopen(self.path)?,
+            None => Store::reopen(self.path, self.file)?,
         };
         Ok(self.store.insert(store))
     }
@@ -65,7 +72,9 @@ impl Writer<'_> {
             return;
         }
         let writes = group.iter().flat_map(|(writes, _)| writes);
+        let (path, file) = (self.path, self.file);
         let result = self.store().and_then(|store| store.commit(writes));
+        let result = result.and_then(|()| file.confirm(path));
         if let Err(error) = &result {
             tracing::error!(%error, commits = group.len(), "commits failed; the journal is opened again");
             self.store = None;
@@ -92,6 +101,7 @@ mod tests {
         drop(Store::open(&path).unwrap());
         let mut writer = Writer {
             path: &path,
+            file: Identity::present(&path).unwrap(),
             store: None,
         };
         let (answer, mut answered) = oneshot::channel();
@@ -105,9 +115,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("journal");
         drop(Store::open(&path).unwrap());
+        let file = Identity::present(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let mut writer = Writer {
             path: &path,
+            file,
             store: None,
         };
         for _ in 0..2 {
@@ -120,10 +132,35 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_whose_file_is_taken_away_while_it_is_open_acknowledges_nothing() {
+        for replaced in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("journal");
+            let mut writer = Writer {
+                path: &path,
+                store: Some(Store::open(&path).unwrap()),
+                file: Identity::present(&path).unwrap(),
+            };
+            std::fs::rename(&path, directory.path().join("elsewhere")).unwrap();
+            if replaced {
+                drop(Store::open(&path).unwrap());
+            }
+            for _ in 0..2 {
+                let (answer, mut answered) = oneshot::channel();
+                writer.commit(vec![(Vec::new(), answer)]);
+                let error = answered.try_recv().unwrap().unwrap_err();
+                assert!(error.to_string().contains("vanished"), "{error}");
+            }
+            assert_eq!(path.exists(), replaced, "no file is made in its place");
+        }
+    }
+
+    #[test]
     fn a_journal_that_cannot_be_opened_again_fails_every_commit() {
         let directory = tempfile::tempdir().unwrap();
         let mut writer = Writer {
             path: directory.path(),
+            file: Identity::present(directory.path()).unwrap(),
             store: None,
         };
         for _ in 0..2 {

@@ -167,7 +167,8 @@ fn pool(
     if bound < share && !starved {
         problems.push(format!("{name} has {counts:?} for {demand} pods, of {share}"));
     }
-    if counts.free > max || counts.cooling + counts.withdrawn > 0 {
+    // A pod that lost its address is counted among those that need one.
+    if counts.free > max + counts.lost || counts.cooling + counts.withdrawn > 0 {
         problems.push(format!("{name} keeps {counts:?} for {demand} pods"));
     }
     if config.pool.enis.iter().any(|eni| !eni.releasing.is_empty()) || !config.agent.withdrawn.is_empty() {

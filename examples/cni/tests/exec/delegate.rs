@@ -1,10 +1,13 @@
 //! Addresses from another IPAM plugin: Debian's host-local.
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::bed::{Node, ip};
+use crate::{
+    bed::{Node, ip},
+    plugin::{Exec, ROUTE_ENI},
+};
 
 crate::exec_tests![
     each_version_is_wired_checked_and_given_back,
@@ -13,6 +16,8 @@ crate::exec_tests![
     what_cannot_be_wired_is_given_back,
     its_error_is_passed_on,
     several_addresses_are_refused_and_given_back,
+    status_and_gc_reach_it_as_they_came,
+    its_errors_of_status_and_gc_are_passed_on,
 ];
 
 fn conf(node: &Node, version: &str) -> Value {
@@ -126,4 +131,51 @@ fn several_addresses_are_refused_and_given_back() {
     assert!(error.contains("several addresses"), "{error}");
     assert!(given(&node).is_empty());
     sandbox.assert_off_the_wire();
+}
+
+/// An IPAM plugin that notes what it is asked, and answers with the error in the file `error`, if it is there.
+fn noting(node: &Node) -> (Value, PathBuf) {
+    let directory = node.directory.path().join("plugins");
+    fs::create_dir(&directory).unwrap();
+    let program = directory.join("noting");
+    // The file's path has no space in it.
+    let text = format!(
+        "#!/bin/sh\ncd {0}\necho $CNI_COMMAND >> commands\ncat > $CNI_COMMAND\n\
+         if [ -e error ]; then cat error; exit 1; fi\n",
+        directory.display()
+    );
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut conf = node.conf("1.1.0");
+    conf["ipam"] = json!({"type": "noting", "own": {"key": 1}});
+    (conf, directory)
+}
+
+fn call(command: &str, conf: &Value, directory: &std::path::Path) -> Exec {
+    let path = directory.to_str().unwrap();
+    Exec::new(ROUTE_ENI, command, conf).with("CNI_PATH", path)
+}
+
+fn status_and_gc_reach_it_as_they_came() {
+    let node = Node::new(1);
+    let (mut conf, directory) = noting(&node);
+    conf["cni.dev/valid-attachments"] = json!([{"containerID": "c1", "ifname": "eth0"}]);
+    for command in ["STATUS", "GC"] {
+        call(command, &conf, &directory).run().silent();
+        let told: Value = serde_json::from_slice(&fs::read(directory.join(command)).unwrap()).unwrap();
+        assert_eq!(told, conf, "{command}");
+    }
+    let commands = fs::read_to_string(directory.join("commands")).unwrap();
+    assert_eq!(commands, "STATUS\nGC\n");
+}
+
+fn its_errors_of_status_and_gc_are_passed_on() {
+    let node = Node::new(1);
+    let (conf, directory) = noting(&node);
+    let error = json!({"cniVersion": "1.1.0", "code": 50, "msg": "no pool", "details": "of its own"});
+    fs::write(directory.join("error"), error.to_string()).unwrap();
+    for command in ["STATUS", "GC"] {
+        let error = call(command, &conf, &directory).run().error(50);
+        assert!(error.contains("no pool (of its own)"), "{error}");
+    }
 }

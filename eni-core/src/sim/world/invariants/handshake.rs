@@ -2,7 +2,10 @@
 
 use tokio::time::Instant;
 
-use crate::sim::world::{event::Event, truth::Truth};
+use crate::{
+    model::{NodeName, SandboxKey},
+    sim::world::{event::Event, truth::Truth},
+};
 
 pub(super) fn check(truth: &Truth, event: &Event<'_>, _: Instant) -> Result<(), String> {
     let Event::Configured { who, before, after } = event else {
@@ -21,7 +24,9 @@ pub(super) fn check(truth: &Truth, event: &Event<'_>, _: Instant) -> Result<(), 
                     entry.ip, eni.id, after.name
                 ));
             }
-            if let Some((node, key)) = truth.owners.get(&entry.ip) {
+            // What others took off this ENI may be another one's by now.
+            let here = |(node, _): &&(NodeName, SandboxKey)| *node == after.name;
+            if let Some((node, key)) = truth.owners.get(&entry.ip).filter(here) {
                 return Err(format!("{who} releases {}, which {key} on {node} owns", entry.ip));
             }
         }
