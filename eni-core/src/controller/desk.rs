@@ -1,5 +1,7 @@
 //! What is known of the cluster and which node is next, shared by whoever learns something.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, time::Instant};
 
@@ -16,6 +18,8 @@ use crate::model::NodeName;
 pub(super) struct Desk {
     index: Mutex<Index>,
     schedule: Mutex<Schedule>,
+    /// How often `change` was called.
+    changes: AtomicU64,
     /// A node was marked.
     marked: Notify,
 }
@@ -25,6 +29,7 @@ impl Desk {
         Self {
             index: Mutex::default(),
             schedule: Mutex::new(Schedule::new(config.backoff, PoolConfig::MAXIMUM_BACKOFF)),
+            changes: AtomicU64::new(0),
             marked: Notify::new(),
         }
     }
@@ -41,12 +46,18 @@ impl Desk {
     {
         let mut index = self.index.lock();
         let nodes = change(&mut index);
+        self.changes.fetch_add(1, Ordering::Relaxed);
         let mut schedule = self.schedule.lock();
         for node in nodes {
             let need = index.need(&node);
             schedule.mark(node, need);
         }
         self.marked.notify_one();
+    }
+
+    /// Tells one state of what is known from another: while it is the same, nothing has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// The neediest node that is due; with `urgent`, only one where somebody waits.

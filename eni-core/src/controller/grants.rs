@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -15,6 +16,9 @@ use crate::{
     model::{EniRecord, Intent, Node, NodeConfig, NodeName, Subnet, SubnetId},
     policy::{self, Claimant, Ledger, Stock, deal},
 };
+
+/// How long it is trusted that nothing changed: what is believed of others' ENIs ends by itself.
+const TRUST: Duration = Duration::from_secs(60);
 
 /// The grants of all nodes.
 pub(super) struct Grants {
@@ -28,8 +32,18 @@ struct State {
     dealt: BTreeMap<NodeName, u32>,
     /// What it was dealt from.
     from: Option<(Stock, BTreeMap<NodeName, Claimant>, bool)>,
+    /// When that was gathered last, and how things stood.
+    gathered: Option<(Instant, Sight)>,
     totals: Totals,
     crowded: bool,
+}
+
+/// What tells cheaply whether anything may have changed that a deal depends on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Sight {
+    changes: u64,
+    subnets: Instant,
+    calm: bool,
 }
 
 /// What each subnet had at its last reading for us, free or taken by our ENIs. Unlike what is free, it does
@@ -40,12 +54,21 @@ struct Totals {
     of: BTreeMap<SubnetId, u32>,
 }
 
+impl State {
+    /// Whether gathering everything again would bring what it brought last time.
+    fn is_unchanged(&self, sight: Sight, now: Instant) -> bool {
+        let same = |(at, before): (Instant, Sight)| before == sight && now < at + TRUST;
+        self.gathered.is_some_and(same) && self.ledger.is_at_rest()
+    }
+}
+
 impl Grants {
     pub(super) fn new(actor: Arc<Actor>) -> Self {
         let state = State {
             ledger: Ledger::new(Instant::now(), actor.config.grants.pause),
             dealt: BTreeMap::new(),
             from: None,
+            gathered: None,
             totals: Totals::default(),
             crowded: false,
         };
@@ -67,9 +90,18 @@ impl Grants {
         let now = Instant::now();
         let index = self.actor.desk.index();
         let mut state = self.state.lock();
+        let sight = Sight {
+            changes: self.actor.desk.changes(),
+            subnets: read,
+            calm: state.ledger.is_calm(now),
+        };
+        if state.is_unchanged(sight, now) {
+            return Vec::new();
+        }
+        state.gathered = Some((now, sight));
         let stock = self.stock(&index, &mut state.totals, read, subnets);
         let nodes = self.claimants(&index, &mut state, now);
-        let from = (stock, nodes, state.ledger.is_calm(now));
+        let from = (stock, nodes, sight.calm);
         if state.from.as_ref() == Some(&from) {
             return Vec::new();
         }
