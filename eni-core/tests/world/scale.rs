@@ -90,6 +90,30 @@ async fn five_hundred_nodes_come_up_at_once_within_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nodes_whose_first_grant_is_postponed_do_not_wait_for_it() {
+    let setup = Setup {
+        agents: false,
+        config: |mut config| {
+            config.grants.changes = 1;
+            config
+        },
+        ..Setup::new(60, WARM)
+    };
+    let world = World::with(setup).await;
+    // A deal every three seconds, and a change in each.
+    world
+        .until("all settled", MINUTE, |world| {
+            is_settled(&world.monitor.stats(), 60)
+        })
+        .await;
+    assert_eq!(
+        world.calls("assign_addresses"),
+        0,
+        "each ENI came with its addresses"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn nodes_are_finished_one_after_the_other_and_not_all_at_the_end() {
     let (world, _) = many(500).await;
     sleep(15 * SECOND).await;

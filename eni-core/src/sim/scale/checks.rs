@@ -37,7 +37,7 @@ pub(super) fn broken(scale: &Scale, report: &Report) -> Vec<String> {
             used * 100.0
         ),
     );
-    let orders = orders(&growth.calls);
+    let orders = orders_of(&growth.calls);
     check(
         orders as f64 <= growth.needed as f64 * WASTE,
         format!(
@@ -66,15 +66,23 @@ pub(super) fn broken(scale: &Scale, report: &Report) -> Vec<String> {
         ),
     );
     let warm = scale.nodes as usize * scale.warm.max as usize;
-    for (phase, idle) in [("growth", growth.idle), ("the churn", report.churn.idle)] {
+    for (phase, idle) in [
+        ("during growth", growth.most_idle),
+        ("after the churn", report.churn.idle),
+    ] {
         check(
             idle <= warm,
-            format!("{idle} addresses are idle after {phase}, and {warm} may be"),
+            format!("{idle} addresses were idle {phase}, and {warm} may be"),
         );
     }
+    let ceiling = scale.ceiling() as usize;
+    check(
+        growth.fullest <= ceiling,
+        format!("a node had {} addresses and takes {ceiling} pods", growth.fullest),
+    );
     // At worst a pod takes one address from where it was, and one to where it is.
     let replaced = report.churn.replaced;
-    let moved = self::orders(&report.churn.calls);
+    let moved = orders_of(&report.churn.calls);
     check(
         moved <= replaced * 2,
         format!("{replaced} pods were replaced, and that took {moved} calls besides readings"),
@@ -84,7 +92,7 @@ pub(super) fn broken(scale: &Scale, report: &Report) -> Vec<String> {
         waited <= ONE_NODE,
         format!("a pod waited {waited:.0} s for its address, with warm ones on every node"),
     );
-    let restarted = self::orders(&report.restart.calls);
+    let restarted = orders_of(&report.restart.calls);
     check(
         restarted == 0,
         format!("a new controller made {restarted} calls that change something"),
@@ -93,11 +101,127 @@ pub(super) fn broken(scale: &Scale, report: &Report) -> Vec<String> {
 }
 
 /// Calls that are no readings.
-fn orders(calls: &Calls) -> u64 {
+fn orders_of(calls: &Calls) -> u64 {
     let readings = ["enis", "instances", "subnets"];
     let orders = calls
         .by_action
         .iter()
         .filter(|(action, _)| !readings.contains(action));
     orders.map(|(_, count)| count).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::sim::scale::{Churn, Controller, Growth, Restart, Steady, Waits};
+
+    /// 5,000 nodes as they shall be.
+    fn report() -> Report {
+        let calls = |by_action: &[(&'static str, u64)]| Calls {
+            by_action: by_action.iter().copied().collect(),
+            peak: 50,
+            worked_seconds: 550.0,
+            worked_calls: 25_300,
+        };
+        let controller = Controller::default();
+        let growth = Growth {
+            needed: 25_000,
+            needed_seconds: 500.0,
+            seconds: 560.0,
+            calls: calls(&[
+                ("limits", 5_000),
+                ("create_eni", 10_000),
+                ("attach_eni", 10_000),
+                ("enis", 600),
+            ]),
+            waits: Waits::default(),
+            idle: 25_000,
+            most_idle: 25_000,
+            fullest: 25,
+            controller,
+        };
+        let steady = Steady {
+            seconds: 1_800.0,
+            audits: [("enis", 3), ("subnets", 3), ("instances", 150)].into(),
+            calls: calls(&[("enis", 3), ("instances", 100)]),
+            controller,
+        };
+        let churn = Churn {
+            replaced: 10_000,
+            calls: calls(&[
+                ("assign_addresses", 9_000),
+                ("unassign_addresses", 9_000),
+                ("enis", 700),
+            ]),
+            waits: Waits::default(),
+            idle: 25_000,
+            controller,
+        };
+        let restart = Restart {
+            seconds: 1.0,
+            calls: calls(&[("enis", 1)]),
+            bytes: 0,
+            controller,
+        };
+        Report {
+            nodes: 5_000,
+            pods: 100_000,
+            calls_per_second: 50,
+            growth,
+            steady,
+            churn,
+            restart,
+            broken: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_as_it_shall_be_breaks_nothing() {
+        assert_eq!(broken(&Scale::default(), &report()), [""; 0]);
+    }
+
+    #[test]
+    fn whatever_is_beyond_its_limit_is_said() {
+        let spoils: BTreeMap<&str, fn(&mut Report)> = BTreeMap::from([
+            (
+                "growth took 700 s",
+                (|report| report.growth.seconds = 700.0) as fn(&mut Report),
+            ),
+            ("only 40 % of the budget", |report| {
+                report.growth.calls.worked_calls = 11_000
+            }),
+            ("growth took 26000 calls", |report| {
+                report.growth.calls.by_action.insert("assign_addresses", 1_000);
+            }),
+            ("the churn had 51 calls", |report| report.churn.calls.peak = 51),
+            ("the steady state made", |report| {
+                report.steady.calls.by_action.insert("assign_addresses", 1);
+            }),
+            ("25001 addresses were idle during growth", |report| {
+                report.growth.most_idle += 1
+            }),
+            ("25001 addresses were idle after the churn", |report| {
+                report.churn.idle += 1
+            }),
+            ("a node had 96 addresses", |report| report.growth.fullest = 96),
+            ("10000 pods were replaced", |report| {
+                report.churn.calls.by_action.insert("create_eni", 3_000);
+            }),
+            ("a pod waited 30 s", |report| report.churn.waits.longest = 30.0),
+            ("a new controller made 1 calls", |report| {
+                report.restart.calls.by_action.insert("detach_eni", 1);
+            }),
+        ]);
+        for (said, spoil) in spoils {
+            let mut report = report();
+            spoil(&mut report);
+            let broken = broken(&Scale::default(), &report);
+            assert!(
+                broken.len() == 1 && broken[0].starts_with(said),
+                "{said}: {broken:?}"
+            );
+        }
+    }
 }

@@ -69,11 +69,11 @@ impl Fleet {
         &self.services[node as usize]
     }
 
-    /// Addresses that nodes have, and how many of them nobody uses.
+    /// Addresses that nobody uses, and those of the node that has most.
     pub(super) fn addresses(&self) -> (usize, usize) {
         let counts = self.services.iter().map(|service| service.counts());
-        counts.fold((0, 0), |(total, idle), counts| {
-            (total + counts.total(), idle + counts.total() - counts.allocated)
+        counts.fold((0, 0), |(idle, most), counts| {
+            (idle + counts.total() - counts.allocated, most.max(counts.total()))
         })
     }
 

@@ -18,7 +18,10 @@ use std::{sync::Arc, time::Duration};
 
 pub use report::{Calls, Churn, Controller, Growth, Report, Restart, Steady, Waits};
 
-use crate::model::{Limits, WarmRange};
+use crate::{
+    model::{Limits, WarmRange},
+    policy,
+};
 
 /// How large the cluster is, and what happens in it.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,8 @@ pub struct Scale {
     pub warm: WarmRange,
     /// What an instance carries.
     pub limits: Limits,
+    /// Pods that each kubelet takes at most, if that is less than what the instance carries.
+    pub max_pods: Option<u32>,
     /// For how long nothing happens, once every pod has its address.
     pub steady: Duration,
     /// For how many minutes pods are replaced after that.
@@ -56,6 +61,7 @@ impl Default for Scale {
                 enis: 6,
                 addresses_per_eni: 20,
             },
+            max_pods: None,
             steady: Duration::from_secs(30 * 60),
             churn_minutes: 10,
             churn_per_mille: 10,
@@ -91,7 +97,7 @@ impl Observer for Unobserved {}
 ///
 /// # Panics
 ///
-/// If no runtime can be made, or the nodes cannot carry the pods with their warm addresses.
+/// If no runtime can be made, or pods get no address within hours, as there are more than the nodes carry.
 pub fn scale(scale: &Scale, observer: Arc<dyn Observer>) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -102,6 +108,11 @@ pub fn scale(scale: &Scale, observer: Arc<dyn Observer>) -> Report {
 }
 
 impl Scale {
+    /// Pods that a node takes at most.
+    fn ceiling(&self) -> u32 {
+        policy::ceiling(self.limits, self.max_pods)
+    }
+
     /// The pods of the node that has most.
     fn most_pods(&self) -> u32 {
         self.pods.div_ceil(self.nodes.max(1))
@@ -111,7 +122,8 @@ impl Scale {
     /// of each instance, and for each ENI its creation, with all of its addresses, and its attachment.
     fn needed_calls(&self) -> u64 {
         let per_node = |pods: u32| {
-            let enis = (pods + self.warm.min).div_ceil(self.limits.secondary_addresses());
+            let wanted = (pods + self.warm.min).min(self.ceiling());
+            let enis = wanted.div_ceil(self.limits.secondary_addresses());
             1 + 2 * u64::from(enis)
         };
         let fuller = self.pods % self.nodes;

@@ -69,10 +69,14 @@ impl Run<'_> {
         for number in 0..self.scale.pods {
             self.pods.begin(number % self.scale.nodes);
         }
+        let (mut idle, mut fullest) = (0, 0);
         while self.pods.served() < self.scale.pods as usize {
             self.look("growth").await;
+            let (now, most) = self.fleet.addresses();
+            (idle, fullest) = (idle.max(now), fullest.max(most));
         }
         self.settle("growth", ipamd).await;
+        let (now, most) = self.fleet.addresses();
         let (waits, last) = self.pods.take_waits();
         let needed = self.scale.needed_calls();
         Growth {
@@ -81,7 +85,9 @@ impl Run<'_> {
             seconds: (last - self.begun).as_secs_f64(),
             calls: self.region.calls.lock().take(),
             waits,
-            idle: self.fleet.addresses().1,
+            idle: now,
+            most_idle: idle.max(now),
+            fullest: fullest.max(most),
             controller: self.controller(ipamd),
         }
     }
@@ -107,12 +113,10 @@ impl Run<'_> {
     async fn churn(&self, ipamd: &Ipamd) -> Churn {
         let each = u64::from(self.scale.pods) * u64::from(self.scale.churn_per_mille) / 1000;
         let replaced = each * u64::from(self.scale.churn_minutes);
-        for number in 0..replaced {
+        let pause = MINUTE.div_f64((each as f64).max(1.0));
+        for _ in 0..replaced {
             self.pods.replace();
-            sleep(MINUTE.div_f64(each as f64)).await;
-            if number % each == 0 {
-                self.look("churn").await;
-            }
+            self.wait("churn", pause).await;
         }
         while self.pods.served() < replaced as usize {
             self.look("churn").await;
@@ -122,7 +126,7 @@ impl Run<'_> {
             replaced,
             calls: self.region.calls.lock().take(),
             waits: self.pods.take_waits().0,
-            idle: self.fleet.addresses().1,
+            idle: self.fleet.addresses().0,
             controller: self.controller(ipamd),
         }
     }
@@ -159,7 +163,11 @@ impl Run<'_> {
     }
 
     async fn look(&self, phase: &'static str) {
-        sleep(LOOK).await;
+        self.wait(phase, LOOK).await;
+    }
+
+    async fn wait(&self, phase: &'static str, pause: Duration) {
+        sleep(pause).await;
         let elapsed = self.begun.elapsed();
         assert!(elapsed < PATIENCE, "the phase `{phase}` does not come to its end");
         self.observer.progress(phase, elapsed, self.pods.served());

@@ -66,7 +66,7 @@ impl Pods {
             cluster,
             environment,
             fleet,
-            limit: scale.limits.pods(),
+            limit: scale.ceiling(),
             state: Mutex::new(state),
         })
     }

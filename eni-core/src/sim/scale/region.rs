@@ -12,7 +12,7 @@ use crate::{
 
 const ZONES: u32 = 2;
 /// What a /16 has for ENIs and pods.
-const SUBNET: u32 = 65_533;
+const LARGEST: u32 = 65_533;
 
 /// How long the cloud takes, in the order of magnitude of a real one.
 const LATENCY: Latency = Latency {
@@ -37,23 +37,27 @@ pub(super) struct Region {
 }
 
 impl Region {
-    /// Instances and node objects, and nothing on them. The subnets have half as much again as is needed,
-    /// and each zone has two of them at least.
+    /// Instances and node objects, and nothing on them. The subnets have half as much again as is needed, or
+    /// somewhat more: less than could be granted to all nodes. Each zone has two of them at least.
     pub(super) fn new(scale: &Scale) -> Self {
         let fabric = Arc::new(MemoryFabric::new());
         let mut builder = MemoryCloud::builder().latency(LATENCY).fabric(fabric.clone());
         let (mut subnets, mut range) = (Vec::new(), 0..256);
-        let mut cidr = || {
+        let mut cidr = |length: u32| {
             let second = range.next().expect("the run fits into 10.0.0.0/8");
-            format!("10.{second}.0.0/16").parse().expect("it is a range")
+            let cidr = format!("10.{second}.0.0/{length}");
+            cidr.parse().expect("it is a range")
         };
+        let per_node = scale.most_pods() + scale.warm.max + scale.limits.secondary_enis();
+        let wanted = scale.nodes.div_ceil(ZONES) * per_node * 3 / 2;
+        let count = wanted.div_ceil(LARGEST).max(2);
+        // Three addresses of each are nobody's.
+        let length = (wanted.div_ceil(count) + 3).next_power_of_two().leading_zeros() + 1;
         for zone in 0..ZONES {
-            builder = builder.subnet(machines(zone), name(zone), cidr());
-            let per_node = scale.most_pods() + scale.warm.max + scale.limits.secondary_enis();
-            let needed = u64::from(scale.nodes.div_ceil(ZONES)) * u64::from(per_node);
-            for number in 0..(needed * 3 / 2).div_ceil(u64::from(SUBNET)).max(2) {
+            builder = builder.subnet(machines(zone), name(zone), cidr(16));
+            for number in 0..count {
                 let subnet = SubnetId::from(format!("subnet-{zone}-{number}"));
-                builder = builder.subnet(subnet.clone(), name(zone), cidr());
+                builder = builder.subnet(subnet.clone(), name(zone), cidr(length));
                 subnets.push(subnet);
             }
         }
@@ -66,7 +70,7 @@ impl Region {
                 uid: format!("uid-of-{}", node(number)).into(),
                 instance: Some(instance(number)),
                 zone: Some(name(zone)),
-                max_pods: None,
+                max_pods: scale.max_pods,
             });
         }
         let cloud = builder.build();

@@ -78,6 +78,10 @@ pub struct Growth {
     pub waits: Waits,
     /// Addresses that nobody uses, at the end.
     pub idle: usize,
+    /// As many as that were at most, looked at every second.
+    pub most_idle: usize,
+    /// Addresses that one node had at most, looked at every second.
+    pub fullest: usize,
     /// What it took the controller.
     pub controller: Controller,
 }
