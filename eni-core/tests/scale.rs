@@ -8,15 +8,16 @@ use eni_core::sim::scale::{Scale, Unobserved, scale};
 #[test]
 fn growth_is_bounded_by_the_budget_alone_rest_costs_the_audits_and_churn_two_calls_a_pod_at_most() {
     let wanted = Scale {
-        nodes: 200,
-        pods: 2_000,
+        nodes: 400,
+        pods: 8_000,
+        // It takes longer than until agents give back what they have too much of.
+        calls_per_second: 10,
         ..Scale::default()
     };
     let report = scale(&wanted, Arc::new(Unobserved));
     assert!(report.broken.is_empty(), "{report}");
-    assert_eq!(report.growth.calls.by_action["create_eni"], 200);
-    assert_eq!(report.churn.replaced, 200);
-    assert_eq!(report.growth.idle, 1_000, "{report}");
+    assert_eq!(report.growth.calls.by_action["create_eni"], 800);
+    assert_eq!((report.growth.idle, report.churn.replaced), (2_000, 800), "{report}");
 }
 
 #[test]
