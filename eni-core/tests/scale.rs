@@ -17,7 +17,11 @@ fn growth_is_bounded_by_the_budget_alone_rest_costs_the_audits_and_churn_two_cal
     let report = scale(&wanted, Arc::new(Unobserved));
     assert!(report.broken.is_empty(), "{report}");
     assert_eq!(report.growth.calls.by_action["create_eni"], 800);
-    assert_eq!((report.growth.idle, report.churn.replaced), (2_000, 800), "{report}");
+    assert_eq!(
+        (report.growth.idle, report.churn.replaced),
+        (2_000, 800),
+        "{report}"
+    );
 }
 
 #[test]

@@ -101,7 +101,10 @@ async fn nodes_whose_first_grant_is_postponed_keep_their_warm_pools() {
     let world = World::with(setup).await;
     // A deal every three seconds changes one grant, and agents offer back every five seconds.
     sleep(MINUTE).await;
-    assert_eq!((world.secondary_enis(), world.calls("unassign_addresses")), (60, 0));
+    assert_eq!(
+        (world.secondary_enis(), world.calls("unassign_addresses")),
+        (60, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]

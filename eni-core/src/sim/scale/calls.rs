@@ -9,13 +9,10 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::report::Calls;
+use super::report::{Calls, is_reading};
 use crate::sim::{Fault, MemoryCloud};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Calls that change nothing and are no part of growth.
-const READINGS: [&str; 3] = ["enis", "instances", "subnets"];
 
 /// Counts the calls since it was read last.
 #[derive(Default)]
@@ -64,7 +61,7 @@ impl Meter {
             self.recent.pop_front();
         }
         self.peak = self.peak.max(self.recent.len());
-        if !READINGS.contains(&action) {
+        if !is_reading(action) {
             self.worked = Some((now, self.counts.values().sum()));
         }
     }

@@ -16,9 +16,10 @@ mod report;
 
 use std::{sync::Arc, time::Duration};
 
-pub use report::{Calls, Churn, Controller, Growth, Report, Restart, Steady, Waits};
+pub use report::{Calls, Churn, Cost, Growth, Report, Restart, Steady, Waits};
 
 use crate::{
+    cloud::{Call, PaceConfig},
     model::{Limits, WarmRange},
     policy,
 };
@@ -129,5 +130,18 @@ impl Scale {
         let fuller = self.pods % self.nodes;
         let fewer = self.pods / self.nodes;
         u64::from(fuller) * per_node(fewer + 1) + u64::from(self.nodes - fuller) * per_node(fewer)
+    }
+    /// How long they take at least: at the full budget, and with no more readings of limits than the cloud
+    /// takes of them.
+    fn needed_seconds(&self) -> f64 {
+        let pace = PaceConfig::default();
+        let limits = pace.call_limits.get(&Call::Limits).copied();
+        let limits = limits.map_or(0.0, |most| f64::from(self.nodes) / f64::from(most));
+        limits.max(self.budget_seconds())
+    }
+
+    /// How long they take at the full budget, if nothing else holds them up.
+    fn budget_seconds(&self) -> f64 {
+        self.needed_calls() as f64 / f64::from(self.calls_per_second)
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Churn, Controller, Growth, Observer, Report, Restart, Scale, Steady, checks, fleet::Fleet, ipamd::Ipamd,
+    Churn, Cost, Growth, Observer, Report, Restart, Scale, Steady, checks, fleet::Fleet, ipamd::Ipamd,
     pods::Pods, region::Region,
 };
 
@@ -78,17 +78,16 @@ impl Run<'_> {
         self.settle("growth", ipamd).await;
         let (now, most) = self.fleet.addresses();
         let (waits, last) = self.pods.take_waits();
-        let needed = self.scale.needed_calls();
         Growth {
-            needed,
-            needed_seconds: needed as f64 / f64::from(self.scale.calls_per_second),
+            needed: self.scale.needed_calls(),
+            needed_seconds: self.scale.needed_seconds(),
             seconds: (last - self.begun).as_secs_f64(),
             calls: self.region.calls.lock().take(),
             waits,
             idle: now,
             most_idle: idle.max(now),
             fullest: fullest.max(most),
-            controller: self.controller(ipamd),
+            cost: self.cost(ipamd),
         }
     }
 
@@ -105,7 +104,7 @@ impl Run<'_> {
             seconds: self.scale.steady.as_secs_f64(),
             audits: each.map(|(action, calls)| (action, calls * audits)).into(),
             calls: self.region.calls.lock().take(),
-            controller: self.controller(ipamd),
+            cost: self.cost(ipamd),
         }
     }
 
@@ -127,7 +126,7 @@ impl Run<'_> {
             calls: self.region.calls.lock().take(),
             waits: self.pods.take_waits().0,
             idle: self.fleet.addresses().0,
-            controller: self.controller(ipamd),
+            cost: self.cost(ipamd),
         }
     }
 
@@ -147,7 +146,7 @@ impl Run<'_> {
             seconds,
             calls: self.region.calls.lock().take(),
             bytes: self.observer.allocated().saturating_sub(without),
-            controller: self.controller(&ipamd),
+            cost: self.cost(&ipamd),
         }
     }
 
@@ -173,11 +172,11 @@ impl Run<'_> {
         self.observer.progress(phase, elapsed, self.pods.served());
     }
 
-    fn controller(&self, ipamd: &Ipamd) -> Controller {
-        Controller {
-            microseconds: u64::try_from(ipamd.take_computed().as_micros()).unwrap_or(u64::MAX),
-            writes: ipamd.take_writes(),
-            agents_writes: self.fleet.take_writes(),
+    fn cost(&self, ipamd: &Ipamd) -> Cost {
+        Cost {
+            controller_microseconds: u64::try_from(ipamd.take_computed().as_micros()).unwrap_or(u64::MAX),
+            controller_writes: ipamd.take_writes(),
+            agent_writes: self.fleet.take_writes(),
         }
     }
 }

@@ -39,15 +39,15 @@ pub struct Calls {
     pub worked_calls: u64,
 }
 
-/// What the controller has computed and written.
+/// What it took in computing and in writes of objects.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Controller {
-    /// What it has computed, with what the memory backends did in its calls.
-    pub microseconds: u64,
-    /// Objects that it wrote.
-    pub writes: u64,
+pub struct Cost {
+    /// What the controller has computed, with what the memory backends did in its calls.
+    pub controller_microseconds: u64,
+    /// Objects that the controller wrote.
+    pub controller_writes: u64,
     /// Objects that all agents together wrote.
-    pub agents_writes: u64,
+    pub agent_writes: u64,
 }
 
 /// How long pods waited for their addresses, in seconds.
@@ -68,7 +68,8 @@ pub struct Waits {
 pub struct Growth {
     /// Calls that it takes at least.
     pub needed: u64,
-    /// The time that these take at the full budget.
+    /// The time that these take at least: at the full budget, or at the rate that the cloud takes of one of
+    /// them.
     pub needed_seconds: f64,
     /// Until the last pod had its address.
     pub seconds: f64,
@@ -82,8 +83,8 @@ pub struct Growth {
     pub most_idle: usize,
     /// Addresses that one node had at most, looked at every second.
     pub fullest: usize,
-    /// What it took the controller.
-    pub controller: Controller,
+    /// What it took.
+    pub cost: Cost,
 }
 
 /// While nothing happens.
@@ -95,8 +96,8 @@ pub struct Steady {
     pub audits: BTreeMap<&'static str, u64>,
     /// All calls.
     pub calls: Calls,
-    /// What it took the controller.
-    pub controller: Controller,
+    /// What it took.
+    pub cost: Cost,
 }
 
 /// While pods are replaced.
@@ -110,8 +111,8 @@ pub struct Churn {
     pub waits: Waits,
     /// Addresses that nobody uses, at the end.
     pub idle: usize,
-    /// What it took the controller.
-    pub controller: Controller,
+    /// What it took.
+    pub cost: Cost,
 }
 
 /// A new controller takes over.
@@ -123,8 +124,8 @@ pub struct Restart {
     pub calls: Calls,
     /// What the process has allocated then, beyond what it had without a controller.
     pub bytes: u64,
-    /// What it took the controller.
-    pub controller: Controller,
+    /// What it took.
+    pub cost: Cost,
 }
 
 impl Waits {
@@ -154,6 +155,17 @@ impl Calls {
     pub fn total(&self) -> u64 {
         self.by_action.values().sum()
     }
+
+    /// Those that are no readings of what changes: orders, and the limits of an instance, which are read once.
+    pub fn orders(&self) -> u64 {
+        let orders = self.by_action.iter().filter(|(action, _)| !is_reading(action));
+        orders.map(|(_, count)| count).sum()
+    }
+}
+
+/// Whether a call only reads what may have changed.
+pub(super) fn is_reading(action: &str) -> bool {
+    matches!(action, "enis" | "instances" | "subnets")
 }
 
 impl fmt::Display for Calls {
@@ -200,7 +212,7 @@ impl fmt::Display for Report {
         let used = growth.calls.utilisation(self.calls_per_second) * 100.0;
         writeln!(
             f,
-            "growth   every pod has an address after {:.0} s; {} calls are needed, {:.0} s at the full budget",
+            "growth   every pod has an address after {:.0} s; {} calls are needed, which take {:.0} s at least",
             growth.seconds, growth.needed, growth.needed_seconds
         )?;
         writeln!(f, "         calls {}", growth.calls)?;
@@ -218,9 +230,9 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "         controller: {:.0} us per pod; {:.1} writes per node, {:.1} of the agent",
-            growth.controller.microseconds as f64 / pods,
-            growth.controller.writes as f64 / nodes,
-            growth.controller.agents_writes as f64 / nodes
+            growth.cost.controller_microseconds as f64 / pods,
+            growth.cost.controller_writes as f64 / nodes,
+            growth.cost.agent_writes as f64 / nodes
         )?;
         let minutes = steady.seconds / 60.0;
         writeln!(
@@ -231,9 +243,9 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "         controller: {:.1} us per node and minute, {} writes; {} of agents",
-            steady.controller.microseconds as f64 / nodes / minutes.max(1.0),
-            steady.controller.writes,
-            steady.controller.agents_writes
+            steady.cost.controller_microseconds as f64 / nodes / minutes.max(1.0),
+            steady.cost.controller_writes,
+            steady.cost.agent_writes
         )?;
         let replaced = (churn.replaced as f64).max(1.0);
         writeln!(
@@ -255,9 +267,9 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "         controller: {:.0} us per pod; {} writes, {} of agents",
-            churn.controller.microseconds as f64 / replaced,
-            churn.controller.writes,
-            churn.controller.agents_writes
+            churn.cost.controller_microseconds as f64 / replaced,
+            churn.cost.controller_writes,
+            churn.cost.agent_writes
         )?;
         writeln!(
             f,
@@ -269,7 +281,7 @@ impl fmt::Display for Report {
             "         controller: {:.1} MiB, {:.0} bytes per node; {:.0} us per node",
             restart.bytes as f64 / f64::from(1 << 20),
             restart.bytes as f64 / nodes,
-            restart.controller.microseconds as f64 / nodes
+            restart.cost.controller_microseconds as f64 / nodes
         )?;
         self.broken
             .iter()
