@@ -1,7 +1,7 @@
 //! Large clusters in virtual time: growth is bounded by the budget of calls alone, and rest costs none. The
 //! full size runs by `cargo play -- scale`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use eni_core::sim::scale::{Scale, Unobserved, scale};
 
@@ -30,6 +30,8 @@ fn two_hundred_and_fifty_idle_nodes_keep_no_more_idle_than_the_warm_range_and_th
         nodes: 250,
         pods: 2_500,
         max_pods: Some(12),
+        steady: Duration::from_secs(600),
+        churn_minutes: 0,
         ..Scale::default()
     };
     let report = scale(&wanted, Arc::new(Unobserved));
