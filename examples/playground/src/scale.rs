@@ -38,7 +38,7 @@ pub fn run(wanted: &options::Scale, allocator: &'static Cap<System>) -> bool {
             return false;
         }
         (false, _) => println!(
-            "{report}\n{:.0} s on one core of this machine",
+            "{report}\n{:.0} s have passed on this machine",
             began.elapsed().as_secs_f64()
         ),
     }
