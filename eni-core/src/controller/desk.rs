@@ -1,6 +1,9 @@
 //! What is known of the cluster and which node is next, shared by whoever learns something.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{
@@ -24,6 +27,8 @@ pub(super) struct Desk {
     schedule: Mutex<Schedule>,
     /// The nodes that are being worked on, and whether somebody waits there.
     urgent: Mutex<BTreeMap<NodeName, watch::Sender<bool>>>,
+    /// How often `change` was called.
+    changes: AtomicU64,
     /// A node was marked.
     marked: Notify,
 }
@@ -34,6 +39,7 @@ impl Desk {
             index: Mutex::default(),
             schedule: Mutex::new(Schedule::new(config.backoff, PoolConfig::MAXIMUM_BACKOFF)),
             urgent: Mutex::default(),
+            changes: AtomicU64::new(0),
             marked: Notify::new(),
         }
     }
@@ -51,6 +57,7 @@ impl Desk {
         let mut index = self.index.lock();
         let nodes = change(&mut index);
         let (mut schedule, urgent) = (self.schedule.lock(), self.urgent.lock());
+        self.changes.fetch_add(1, Ordering::Relaxed);
         for node in nodes {
             let need = index.need(&node);
             if let Some(urgent) = urgent.get(&node) {
@@ -59,6 +66,11 @@ impl Desk {
             schedule.mark(node, need);
         }
         self.marked.notify_one();
+    }
+
+    /// Tells one state of what is known from another: while it is the same, nothing has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// The neediest node that is due; with `urgent`, only one where somebody waits.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     cluster::{Version, Versioned, WatchEvent},
-    model::{EniId, EniRecord, InstanceId, Intent, Node, NodeConfig, NodeName, Pod, PodKey, SubnetId},
+    model::{EniId, EniRecord, InstanceId, Intent, Node, NodeConfig, NodeName, Pod, PodKey, SubnetId, Zone},
 };
 
 /// What the cluster's watches say. Every change returns the nodes it concerns.
@@ -75,6 +75,13 @@ impl Index {
                 .map(|read| &read.object);
             (config, self.nodes.get(&config.name), records)
         })
+    }
+
+    /// The nodes on an instance that have no object of ours yet, each with its zone.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = (&NodeName, &Zone)> {
+        let nodes = self.nodes.values().filter(|node| node.instance.is_some());
+        let nodes = nodes.filter(|node| self.configs.get(node.name.as_str()).is_none());
+        nodes.filter_map(|node| Some((&node.name, node.zone.as_ref()?)))
     }
 
     /// The instances that our objects name, and those that nodes have.

@@ -56,6 +56,15 @@ pub(super) fn stuck(view: &NodeView, standing: impl Fn(&EniId) -> Standing) -> V
         let used = published.is_some_and(|eni| !eni.attached.is_empty() || !eni.releasing.is_empty());
         let Standing { moving, unready } = standing(&eni.id);
         let unready = unpublished(unready, published);
+        let excess = excess(view, eni);
+        let excess = if known.settled && excess > 0 {
+            let addresses = eni.secondary_addresses().map(|address| address.ip);
+            let mut addresses = unpublished(addresses.collect(), published);
+            addresses.truncate(excess);
+            addresses
+        } else {
+            Vec::new()
+        };
         let (what, remedy) = if moving.is_some_and(|age| age >= PATIENCE) {
             let what = format!("has been {:?} for over {PATIENCE:?}", eni.state);
             let remedy = if used {
@@ -67,6 +76,9 @@ pub(super) fn stuck(view: &NodeView, standing: impl Fn(&EniId) -> Standing) -> V
         } else if eni.state == EniState::InUse && !unready.is_empty() {
             let what = format!("has addresses that are not ready after {PATIENCE:?}: {unready:?}");
             (what, Remedy::Unassign(eni.id.clone(), unready))
+        } else if !excess.is_empty() {
+            let what = format!("has more addresses than its instance takes on one ENI: {excess:?}");
+            (what, Remedy::Unassign(eni.id.clone(), excess))
         } else if surplus > 0
             && is_ours(view, record)
             && known.settled
@@ -86,6 +98,17 @@ pub(super) fn stuck(view: &NodeView, standing: impl Fn(&EniId) -> Standing) -> V
         });
     }
     found
+}
+
+/// How many addresses an unattached ENI must lose before its instance takes it.
+fn excess(view: &NodeView, eni: &Eni) -> usize {
+    let most = view.limits.secondary_addresses() as usize;
+    let on_it = eni.secondary_addresses().count();
+    if eni.state == EniState::Available {
+        on_it.saturating_sub(most)
+    } else {
+        0
+    }
 }
 
 fn moving_remedy(record: &EniRecord, eni: &Eni) -> Remedy {

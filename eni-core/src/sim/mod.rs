@@ -12,6 +12,7 @@ mod fault;
 mod memory_fabric;
 mod network;
 mod sandboxes;
+pub mod scale;
 pub mod world;
 
 pub use cloud::{Latency, MemoryCloud, MemoryCloudBuilder};

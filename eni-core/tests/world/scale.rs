@@ -90,6 +90,24 @@ async fn five_hundred_nodes_come_up_at_once_within_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nodes_whose_first_grant_is_postponed_keep_their_warm_pools() {
+    let setup = Setup {
+        config: |mut config| {
+            config.grants.changes = 1;
+            config
+        },
+        ..Setup::new(60, WARM)
+    };
+    let world = World::with(setup).await;
+    // A deal every three seconds changes one grant, and agents offer back every five seconds.
+    sleep(MINUTE).await;
+    assert_eq!(
+        (world.secondary_enis(), world.calls("unassign_addresses")),
+        (60, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn nodes_are_finished_one_after_the_other_and_not_all_at_the_end() {
     let (world, _) = many(500).await;
     sleep(15 * SECOND).await;

@@ -16,6 +16,7 @@ pub mod plugins;
 pub mod pods;
 pub mod progress;
 pub mod report;
+pub mod scale;
 pub mod simulate;
 pub mod stats;
 pub mod survey;

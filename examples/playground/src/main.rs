@@ -1,18 +1,23 @@
 //! Runs the playground.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{alloc::System, io, path::PathBuf, process::ExitCode};
 
+use cap::Cap;
 use playground::{
     isolate::{self, Isolated, IsolationError, RunDirectory},
     options::{Cli, Command, Options},
     play::Play,
     plugins,
     progress::Progress,
-    simulate,
+    scale, simulate,
     tables::{matrix_table, node_table},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// The system's, which also tells how much is allocated.
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
 /// Exit statuses besides 0, 1 and the 2 of a wrong option: 77 is what test tools say of what cannot run
 /// here, 130 what shells say of an interrupted program.
@@ -28,10 +33,15 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .init();
-    if let Some(Command::Simulate(wanted)) = command {
-        return match simulate::run(&wanted) {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
+    if let Some(command) = command {
+        let right = match command {
+            Command::Simulate(wanted) => simulate::run(&wanted),
+            Command::Scale(wanted) => scale::run(&wanted, &ALLOCATOR),
+        };
+        return if right {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
         };
     }
     let mut progress = Progress::new();

@@ -29,6 +29,29 @@ pub enum Command {
     /// Simulates clusters in virtual time, each decided by a seed, with everything going wrong that can, and
     /// judges every step. Exit status 1 if an invariant broke.
     Simulate(Simulate),
+    /// Runs one large cluster in virtual time, without faults, and measures what it costs: cloud calls, waits,
+    /// the controller's memory and computing. Exit status 1 if something is beyond its limit.
+    Scale(Scale),
+}
+
+/// How large a cluster to run in virtual time.
+#[derive(Clone, Debug, Args)]
+pub struct Scale {
+    /// Nodes, each with its real agent.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub nodes: u32,
+
+    /// Pods, spread over the nodes; 90 per node at most.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub pods: u32,
+
+    /// The budget of cloud calls.
+    #[arg(long, value_name = "CALLS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub calls_per_second: u32,
+
+    /// Prints one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which seeds to simulate.
@@ -100,6 +123,15 @@ impl Cli {
     /// Reads the command line; ends the process if it is wrong, or asks for help.
     pub fn read() -> Self {
         let cli = Self::parse();
+        if let Some(Command::Scale(scale)) = &cli.command
+            && scale.pods.div_ceil(scale.nodes) > Scale::PODS_PER_NODE
+        {
+            let message = format!(
+                "a node carries {} pods beside its warm addresses; ask for fewer pods or more nodes",
+                Scale::PODS_PER_NODE
+            );
+            Self::command().error(ErrorKind::ValueValidation, message).exit();
+        }
         let options = &cli.options;
         let room = options.nodes * LIMITS.pods();
         if options.pods > room {
@@ -112,4 +144,9 @@ impl Cli {
         }
         cli
     }
+}
+
+impl Scale {
+    /// An instance of the run carries 95 addresses for pods, 5 of them warm.
+    const PODS_PER_NODE: u32 = 90;
 }

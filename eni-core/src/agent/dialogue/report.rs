@@ -57,7 +57,7 @@ impl Dialogue {
 
     /// Owners whose pods are gone.
     pub(super) fn orphans(&self) -> usize {
-        let owners = self.service.owners();
-        self.pods.orphans(owners.iter().map(|(_, owned)| owned))
+        let state = self.service.state.lock();
+        self.pods.orphans(state.pool.owners().map(|(_, owned)| owned))
     }
 }

@@ -30,7 +30,7 @@ impl Actor {
             Remedy::Replace(_) => "it is deleted, and another is made if it is needed",
             Remedy::Delete(_) => "its deletion is ordered again",
             Remedy::Detach(_) => "it is detached, and attached again if it shall stay",
-            Remedy::Unassign(..) => "they are taken off, and others are assigned",
+            Remedy::Unassign(..) => "they are taken off, and others are assigned where some are needed",
             Remedy::Tell => "pods may use it, so it is left alone; look at it in the cloud",
         };
         self.warn(node, "ENIStuck", format!("ENI {eni} {what}; {done}"));

@@ -1,7 +1,9 @@
 //! The next step of one ENI.
 
-use super::{Action, EniView, NodeView, Notice};
-use crate::model::{EniRecord, EniState, Intent, NodeConfig};
+use std::net::IpAddr;
+
+use super::{Action, EniView, NodeView, Notice, Observed};
+use crate::model::{EniRecord, EniState, Intent, NodeConfig, PoolEni};
 
 /// The next step of one ENI towards its record's intent.
 pub(super) fn progress(
@@ -21,13 +23,20 @@ pub(super) fn progress(
     let published = config.pool.enis.iter().find(|eni| eni.id == known.id);
     match (record.intent, known.state) {
         (Intent::Attached, _) if record.id.is_none() => Some(Action::Adopt(record.clone(), known.id.clone())),
-        (Intent::Attached, EniState::Available) => Some(Action::Attach(known.id.clone())),
+        (Intent::Attached, EniState::Available) => {
+            // An ENI with more addresses than the instance takes on one cannot be attached.
+            let excess = known.secondary_addresses().count() > view.limits.secondary_addresses() as usize;
+            let leaving = Some(leaving(observed, published)).filter(|leaving| excess && !leaving.is_empty());
+            Some(match leaving {
+                Some(addresses) => Action::Unassign {
+                    eni: known.id.clone(),
+                    addresses,
+                },
+                None => Action::Attach(known.id.clone()),
+            })
+        }
         (Intent::Attached, EniState::InUse) if known.instance.as_ref() == Some(&config.spec.instance) => {
-            let leaving = published
-                .into_iter()
-                .flat_map(|eni| &eni.releasing)
-                .map(|entry| entry.ip);
-            let addresses: Vec<_> = leaving.filter(|ip| observed.keeps(*ip)).collect();
+            let addresses = leaving(observed, published);
             (!addresses.is_empty()).then(|| Action::Unassign {
                 eni: known.id.clone(),
                 addresses,
@@ -45,6 +54,13 @@ pub(super) fn progress(
         }
         _ => None,
     }
+}
+
+/// What the agent has let go of and is still on its ENI.
+fn leaving(observed: &Observed, published: Option<&PoolEni>) -> Vec<IpAddr> {
+    let leaving = published.into_iter().flat_map(|eni| &eni.releasing);
+    let leaving = leaving.map(|entry| entry.ip);
+    leaving.filter(|ip| observed.keeps(*ip)).collect()
 }
 
 /// The next step of an ENI whose instance is gone: nobody can use its addresses any more.

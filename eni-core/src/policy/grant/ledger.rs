@@ -66,6 +66,11 @@ impl Ledger {
         entry.level
     }
 
+    /// Whether no pause is under way: the same figures, entered later, give the same answers.
+    pub fn is_at_rest(&self) -> bool {
+        self.entries.values().all(|entry| entry.falling.is_none())
+    }
+
     /// Drops the nodes that are no more.
     pub fn retain(&mut self, nodes: &BTreeSet<&NodeName>) {
         self.entries.retain(|node, _| nodes.contains(node));

@@ -86,6 +86,8 @@ pub struct Share {
     pub more: Vec<u32>,
     /// The ENIs that would be made: the subnet of each and what it would carry.
     pub new: Vec<(SubnetId, u32)>,
+    /// It shall change, and others come first: a later deal changes it.
+    pub postponed: bool,
 }
 
 /// The outcome of a deal.

@@ -114,6 +114,7 @@ pub(super) fn bound_changes(table: &mut Table<'_>, most: usize) {
     for (_, _, place) in changes.into_iter().skip(most) {
         let seat = &mut table.seats[place];
         seat.granted = seat.node.granted;
+        seat.postponed = true;
     }
 }
 

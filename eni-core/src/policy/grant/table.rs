@@ -23,6 +23,8 @@ pub(super) struct Seat<'a> {
     pub(super) granted: u32,
     /// How many addresses its plan comes to, those that it has included.
     pub(super) placed: u32,
+    /// It shall be granted something else, in a later deal.
+    pub(super) postponed: bool,
     more: Vec<u32>,
     new: Vec<(&'a SubnetId, u32)>,
 }
@@ -95,6 +97,7 @@ impl<'a> Table<'a> {
                 node,
                 granted: node.granted,
                 placed: 0,
+                postponed: false,
                 more: vec![0; node.enis.len()],
                 new: Vec::new(),
             };
@@ -215,6 +218,7 @@ impl<'a> Table<'a> {
                 granted: seat.granted,
                 more: seat.more,
                 new: new.collect(),
+                postponed: seat.postponed,
             };
             (seat.name.clone(), share)
         };

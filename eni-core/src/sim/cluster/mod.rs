@@ -1,5 +1,6 @@
 //! A cluster in memory: its objects, and connections that can break.
 
+mod by_node;
 mod connection;
 mod table;
 #[cfg(test)]

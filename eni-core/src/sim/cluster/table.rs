@@ -1,7 +1,7 @@
 //! The objects of one kind, their versions and their watchers. Synchronous.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -9,6 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
+use super::by_node::ByNode;
 use crate::cluster::{ClusterError, ClusterResult, Object, Scope, Version, Versioned, WatchEvent};
 
 /// A watcher that is more steps behind than this gets the whole state instead.
@@ -23,8 +24,13 @@ pub(super) struct Table<T> {
 #[derive(Debug)]
 struct Inner<T> {
     objects: BTreeMap<String, Versioned<T>>,
+    /// The keys of those that are on a node.
+    placed: ByNode<String>,
     revision: u64,
     watchers: BTreeMap<u64, Watcher<T>>,
+    /// The watchers of everything, and those of one node.
+    everywhere: BTreeSet<u64>,
+    on_nodes: ByNode<u64>,
 }
 
 /// What one watcher has not yet been told: the last step of each object.
@@ -108,6 +114,12 @@ impl<T: Object> Table<T> {
         let mut inner = self.inner.lock();
         inner.revision += 1;
         let id = inner.revision;
+        match &watcher.scope {
+            Scope::All => {
+                inner.everywhere.insert(id);
+            }
+            Scope::Node(node) => inner.on_nodes.insert(node, id),
+        }
         inner.watchers.insert(id, watcher);
         Subscription {
             table: self.clone(),
@@ -121,8 +133,11 @@ impl<T> Default for Table<T> {
     fn default() -> Self {
         let inner = Inner {
             objects: BTreeMap::new(),
+            placed: ByNode::default(),
             revision: 0,
             watchers: BTreeMap::new(),
+            everywhere: BTreeSet::new(),
+            on_nodes: ByNode::default(),
         };
         Self {
             inner: Mutex::new(inner),
@@ -132,11 +147,13 @@ impl<T> Default for Table<T> {
 
 impl<T: Object> Inner<T> {
     fn list(&self, scope: &Scope) -> Vec<Versioned<T>> {
-        self.objects
-            .values()
-            .filter(|found| covers(scope, &found.object))
-            .cloned()
-            .collect()
+        match scope {
+            Scope::All => self.objects.values().cloned().collect(),
+            Scope::Node(node) => {
+                let found = self.placed.on(node).filter_map(|key| self.objects.get(key));
+                found.cloned().collect()
+            }
+        }
     }
 
     fn put(&mut self, key: String, object: T) -> Versioned<T> {
@@ -146,28 +163,56 @@ impl<T: Object> Inner<T> {
             version: Version(self.revision.to_string().into()),
         };
         let before = self.objects.insert(key.clone(), after.clone());
-        for watcher in self.watchers.values_mut() {
+        let before = before.map(|before| before.object);
+        if let Some(node) = before.as_ref().and_then(T::node) {
+            self.placed.remove(node, &key);
+        }
+        if let Some(node) = after.object.node() {
+            self.placed.insert(node, key.clone());
+        }
+        for id in self.concerned(before.as_ref(), Some(&after.object)) {
+            let Some(watcher) = self.watchers.get_mut(&id) else {
+                continue;
+            };
             if covers(&watcher.scope, &after.object) {
                 watcher.tell(&key, WatchEvent::Applied(after.clone()));
-            } else if let Some(before) = before
-                .as_ref()
-                .filter(|before| covers(&watcher.scope, &before.object))
-            {
-                watcher.tell(&key, WatchEvent::Deleted(before.object.clone()));
+            } else if let Some(before) = &before {
+                watcher.tell(&key, WatchEvent::Deleted(before.clone()));
             }
         }
         after
     }
 
     fn remove(&mut self, key: &str) {
-        let Some(before) = self.objects.remove(key) else {
+        let Some(Versioned { object: before, .. }) = self.objects.remove(key) else {
             return;
         };
+        if let Some(node) = before.node() {
+            self.placed.remove(node, key);
+        }
         self.revision += 1;
-        for watcher in self.watchers.values_mut() {
-            if covers(&watcher.scope, &before.object) {
-                watcher.tell(key, WatchEvent::Deleted(before.object.clone()));
+        for id in self.concerned(Some(&before), None) {
+            if let Some(watcher) = self.watchers.get_mut(&id) {
+                watcher.tell(key, WatchEvent::Deleted(before.clone()));
             }
+        }
+    }
+
+    /// The watchers whose scope covers an object as it was or as it is, in the order in which they came.
+    fn concerned(&self, before: Option<&T>, after: Option<&T>) -> BTreeSet<u64> {
+        let nodes = [before, after].into_iter().flatten().filter_map(T::node);
+        let on_nodes = nodes.flat_map(|node| self.on_nodes.on(node));
+        self.everywhere.iter().chain(on_nodes).copied().collect()
+    }
+
+    fn leave(&mut self, id: u64) {
+        self.everywhere.remove(&id);
+        if let Some(Watcher {
+            scope: Scope::Node(node),
+            ..
+        }) = self.watchers.remove(&id)
+        {
+            self.on_nodes.remove(&node, &id);
         }
     }
 }
@@ -250,7 +295,7 @@ impl<T: Object> Subscription<T> {
 
 impl<T: Object> Drop for Subscription<T> {
     fn drop(&mut self) {
-        self.table.inner.lock().watchers.remove(&self.id);
+        self.table.inner.lock().leave(self.id);
     }
 }
 

@@ -217,14 +217,6 @@ async fn served(chaos: &Chaos, node: &Arc<SimNode>, demand: &[&Pod], problems: &
             continue;
         };
         live.insert(key.clone());
-        let bereaved = world.truth(|truth| truth.is_bereaved(&node.name, &key));
-        if bereaved {
-            // A new sandbox of an old pod, or a pod that nobody could name, is not told again.
-            if !world.truth(|truth| truth.told.contains(&pod.key)) {
-                problems.push(format!("{} lost its address and was not told", pod.key));
-            }
-            continue;
-        }
         let sandbox = Sandbox {
             node: node.clone(),
             machine: machine.clone(),
@@ -234,10 +226,15 @@ async fn served(chaos: &Chaos, node: &Arc<SimNode>, demand: &[&Pod], problems: &
             number: 0,
         };
         if let Err(why) = sandbox.check().await {
-            problems.push(format!(
-                "CHECK of {} ({}) on {}: {why}",
-                pod.key, sandbox.key, node.name
-            ));
+            let key = &sandbox.key;
+            let bereaved = world.truth(|truth| truth.is_bereaved(&node.name, key));
+            let told = world.truth(|truth| truth.told.contains(&pod.key));
+            problems.push(match (bereaved, told) {
+                // Only another pod gets another address.
+                (true, true) => continue,
+                (true, false) => format!("{} lost its address and was not told", pod.key),
+                (false, _) => format!("CHECK of {} ({key}) on {}: {why}", pod.key, node.name),
+            });
         }
     }
     let (owners, wired) = world.truth(|truth| {

@@ -6,6 +6,7 @@ mod house;
 mod install;
 mod libtest;
 mod play;
+mod scale;
 mod simulate;
 mod suite;
 mod unprivileged;
@@ -85,6 +86,12 @@ pub(crate) static ALL: &[Stage] = &[
         purpose: "2,000 clusters in virtual time, with everything going wrong that can",
         long: true,
         run: simulate::simulate,
+    },
+    Stage {
+        name: "scale",
+        purpose: "5,000 nodes and 100,000 pods in virtual time, within the budget of cloud calls",
+        long: true,
+        run: scale::scale,
     },
     Stage {
         name: "play-large",
