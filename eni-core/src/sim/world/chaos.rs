@@ -137,10 +137,10 @@ impl Chaos {
         let (world, lag) = (self.world.clone(), self.world.dice.millis(500, 15_000));
         let time = world.dice.millis(5_000, 60_000);
         self.note("stale listings", format!("{lag:?} for {time:?}"));
-        world.cloud.set_listing_lag(lag);
+        world.set_lag(lag);
         tokio::spawn(async move {
             sleep(time).await;
-            world.cloud.set_listing_lag(Duration::ZERO);
+            world.set_lag(Duration::ZERO);
         });
     }
 
@@ -228,7 +228,7 @@ impl Chaos {
         self.note("calm", String::new());
         self.world.calm_down();
         let cloud = &self.world.cloud;
-        cloud.set_listing_lag(Duration::ZERO);
+        self.world.set_lag(Duration::ZERO);
         for eni in cloud.all_enis() {
             cloud.end_order(&eni.id);
         }

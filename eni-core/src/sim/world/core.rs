@@ -47,6 +47,8 @@ pub(super) struct World {
     start: Instant,
     calm: AtomicBool,
     numbers: AtomicU64,
+    /// How long listings may lag behind; each by a time of its own.
+    lag: Mutex<Duration>,
     /// Until when the cloud answers nobody.
     outage: Mutex<Option<Instant>>,
     violation: Mutex<Option<Violation>>,
@@ -99,6 +101,7 @@ impl World {
             start: Instant::now(),
             calm: AtomicBool::new(false),
             numbers: AtomicU64::new(0),
+            lag: Mutex::new(Duration::ZERO),
             outage: Mutex::new(None),
             violation: Mutex::new(None),
             over: Notify::new(),
@@ -194,6 +197,19 @@ impl World {
 
     pub(super) fn has(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
+    }
+
+    pub(super) fn set_lag(&self, most: Duration) {
+        *self.lag.lock() = most;
+        self.cloud.set_listing_lag(Duration::ZERO);
+    }
+
+    /// The next listing may be older than the one before it.
+    pub(super) fn vary_lag(&self) {
+        let most = u64::try_from(self.lag.lock().as_millis()).unwrap_or(u64::MAX);
+        if most > 0 {
+            self.cloud.set_listing_lag(self.dice.millis(0, most));
+        }
     }
 
     pub(super) fn set_outage(&self, length: Duration) {

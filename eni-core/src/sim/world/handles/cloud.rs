@@ -152,6 +152,7 @@ impl Cloud for SimCloud {
         let audits = matches!(filter, EniFilter::Tags(_));
         let action = if audits { "audit" } else { "enis" };
         let listed = self.ask(action, resource, false, move |world, _| {
+            world.vary_lag();
             let mut listed = at_once(world.cloud.enis(&filter))?;
             // A cloud that is consistent in the end may leave something out without a word.
             listed.retain(|_| !world.strikes(world.setting.rates.partial));
