@@ -7,7 +7,7 @@ use std::time::Duration;
 use eni_core::{
     agent::{Add, CachedResult, NotReady, Witnesses},
     gc::Collector,
-    journal::{CommitFault, Journal, MemoryJournal},
+    journal::{CommitFault, Hold, Journal, MemoryJournal},
     model::*,
     network::{NodeNetwork, WiredPod},
 };
@@ -53,40 +53,44 @@ async fn a_rest_begins_anew_after_a_reboot_whatever_the_wall_clock_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn holds_of_addresses_that_left_the_pool_are_forgotten() {
+async fn of_addresses_that_left_the_pool_fences_are_forgotten_and_rests_last_to_their_end() {
     let mut node = Node::new(3).await;
     node.run("web", "c1").await;
     node.del("c1").await.unwrap();
     node.service.withdraw(1).await.unwrap();
     assert_eq!(node.journal.load().await.unwrap().held.len(), 2);
-    let mut smaller = node.pool.clone();
-    smaller.enis[0].attached.clear();
-    node.pool = smaller;
+    let attached = std::mem::take(&mut node.pool.enis[0].attached);
     node.publish().await;
-    assert_eq!(node.journal.load().await.unwrap().held, []);
+    let held = node.journal.load().await.unwrap().held;
+    assert!(matches!(held[..], [(_, Hold::Cooling { .. })]), "{held:?}");
 
-    // A crash between the pool and the holds leaves them, and the next start forgets them.
-    let mut node = Node::new(1).await;
-    node.run("web", "c1").await;
-    node.del("c1").await.unwrap();
+    node.restart().await;
+    node.pool.enis[0].attached = attached;
+    node.publish().await;
+    assert_eq!(
+        node.service.counts().cooling,
+        1,
+        "it may have left for a moment only"
+    );
     node.pool.enis[0].attached.clear();
-    node.journal
-        .commit(vec![eni_core::journal::Change::Pool(node.pool.clone())])
-        .await
-        .unwrap();
+    node.publish().await;
+    advance(Duration::from_secs(30)).await;
     node.restart().await;
     assert_eq!(node.journal.load().await.unwrap().held, []);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_vanished_does_not_rest_when_it_is_released() {
+async fn an_address_that_vanished_is_dropped_when_it_is_released_and_rests_should_it_come_back() {
     let mut node = Node::new(1).await;
     node.run("web", "c1").await;
-    node.pool.enis[0].attached.clear();
+    let attached = std::mem::take(&mut node.pool.enis[0].attached);
     node.publish().await;
     node.del("c1").await.unwrap();
-    assert_eq!(node.journal.load().await.unwrap().held, []);
     assert_eq!(node.service.counts().total(), 0);
+    node.restart().await;
+    node.pool.enis[0].attached = attached;
+    node.publish().await;
+    assert_eq!(node.service.counts().cooling, 1);
 }
 
 /// A node on which `web` runs in `c1` and whose journal is lost; the agent has not read the pool.

@@ -194,15 +194,12 @@ impl PoolAllocator {
         self.slots.get(&ip).map(|slot| slot.entry)
     }
 
-    /// The pool's entries of what a key owns; without those that vanished.
+    /// The pool's entries of what a key owns, those that vanished included.
     pub fn entries(&self, key: &SandboxKey) -> Vec<PoolAddress> {
         let addresses = self.owned.get(key).map(|owned| owned.addresses);
         let slots = addresses.into_iter().flat_map(PodAddresses::iter);
         let slots = slots.filter_map(|ip| self.slots.get(&ip));
-        slots
-            .filter(|slot| matches!(slot.state, State::Allocated(_)))
-            .map(|slot| slot.entry)
-            .collect()
+        slots.map(|slot| slot.entry).collect()
     }
 
     /// Whether an address is owned, also one that vanished.
@@ -391,6 +388,7 @@ impl Allocator for PoolAllocator {
             self.leave(ip);
             if matches!(self.slots[&ip].state, State::Lost(_)) {
                 self.slots.remove(&ip);
+                self.away.insert(ip, (now, until));
             } else {
                 self.enter(ip, State::Cooling { since: now, until });
             }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{PoolAllocator, slot::State};
+use super::{
+    PoolAllocator,
+    slot::{Slot, State},
+};
 use crate::model::{EniId, Families, Family, PodAddresses};
 
 /// At the node's limit a waiter gets a cooling address, but not one younger than this.
@@ -65,8 +68,11 @@ impl PoolAllocator {
 
     /// Whether the instance can carry no more addresses of a family.
     pub fn at_limit(&self, family: Family) -> bool {
-        let bound = self.slots.keys().filter(|ip| Family::of(**ip) == family);
-        bound.count() >= self.capacity
+        // What vanished is bound nowhere.
+        let bound = |(ip, slot): &(&IpAddr, &Slot)| {
+            Family::of(**ip) == family && !matches!(slot.state, State::Lost(_))
+        };
+        self.slots.iter().filter(bound).count() >= self.capacity
     }
 
     /// If the node cannot get other addresses, frees those that have rested longest and together serve

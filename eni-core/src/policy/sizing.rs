@@ -60,7 +60,8 @@ pub fn ceiling(limits: Limits, max_pods: Option<u32>) -> u32 {
 pub fn offer(counts: PoolCounts, orphans: usize, pool: &NodePool, release: Release) -> usize {
     let in_use = (counts.free + counts.allocated).saturating_sub(orphans);
     let surplus = in_use.saturating_sub(pool.maximum as usize).min(counts.free);
-    let bound = counts.total() - counts.withdrawn;
+    // What vanished is bound nowhere.
+    let bound = counts.total() - counts.withdrawn - counts.lost;
     let excess = bound.saturating_sub(pool.capacity as usize).min(counts.free);
     match release {
         Release::Slow => surplus.min(1).max(excess),

@@ -147,10 +147,11 @@ impl Seen {
     pub(super) fn next_reading(&self, interval: Duration) -> Instant {
         let age = self.asked.saturating_duration_since(self.touched.max(self.since));
         let next = self.asked + (age / PATIENCE).clamp(interval, LONGEST_PAUSE.max(interval));
-        if self.is_moving() {
-            next
-        } else {
+        let absence_alone = !self.absent.is_empty() && !self.is_moving();
+        if absence_alone {
             next.max(self.asked + RECHECK)
+        } else {
+            next
         }
     }
 
