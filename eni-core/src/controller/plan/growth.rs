@@ -76,7 +76,13 @@ pub(super) fn grow(
         .limits
         .secondary_enis()
         .saturating_sub(count(ours(view, config)));
-    let spread = policy::spread(deficit, slots, per_eni, &view.subnets);
+    // The target is what the ENIs can carry: with all of them there, it is their subnets that lack something.
+    let staying = |(record, eni): &(EniRecord, EniView)| {
+        record.intent == Intent::Attached && !matches!(eni, EniView::Gone)
+    };
+    let full = slots == 0 && ours(view, config).all(staying);
+    let mut spread = policy::spread(deficit, slots, per_eni, &view.subnets);
+    spread.starved |= full && deficit > 0;
     let new = spread.enis.into_iter();
     actions.extend(new.map(|(subnet, secondary)| Action::Plan { subnet, secondary }));
     (actions, spread.starved)

@@ -217,7 +217,7 @@ async fn served(chaos: &Chaos, node: &Arc<SimNode>, demand: &[&Pod], problems: &
             served.filter(|key| truth.sandboxes.get(&key.container).is_some_and(|fact| fact.alive))
         });
         let Some(key) = key else {
-            if !(starved(chaos, node) && (explained(world, node) || !has_slot(chaos, node))) {
+            if !(starved(chaos, node) && explained(world, node)) {
                 let free = world.free(&chaos.subnets);
                 let (starved, told) = (starved(chaos, node), explained(world, node));
                 problems.push(format!(
@@ -297,18 +297,6 @@ fn within_reach(chaos: &Chaos, node: &SimNode) -> BTreeMap<SubnetId, u32> {
     let mut free = world.free(&chaos.subnets);
     free.retain(|subnet, free| *free >= 2 && more || *free >= 1 && rooms.contains(subnet));
     free
-}
-
-/// Whether the node's instance takes another ENI; ipamd reports an exhausted subnet only where it would make one.
-fn has_slot(chaos: &Chaos, node: &SimNode) -> bool {
-    let Some(machine) = node.machine() else {
-        return false;
-    };
-    let enis = chaos.our_enis();
-    let mine = enis
-        .iter()
-        .filter(|eni| eni.instance.as_ref() == Some(&machine.instance));
-    mine.count() < chaos.world.setting.limits.secondary_enis() as usize
 }
 
 /// Whether people were told why.
