@@ -1,5 +1,7 @@
 //! The node service: order, repetition, cancellation and restarts.
 
+mod node;
+
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use eni_core::{
@@ -12,42 +14,14 @@ use eni_core::{
     model::*,
     network::EniLink,
 };
+use node::{COOLDOWN, key, pool};
 use tokio::time::Instant;
 
 const SOON: Duration = Duration::from_secs(10);
-const COOLDOWN: Duration = Duration::from_secs(30);
 
 /// When a plugin started, by the boot clock.
 fn at(second: u64) -> Duration {
     Duration::from_secs(second)
-}
-
-fn key(container: &str) -> SandboxKey {
-    SandboxKey::new("net", container, "eth0")
-}
-
-fn pool(count: u8) -> NodePool {
-    let ip = |last: u8| IpAddr::from([10, 0, 0, last]);
-    let attached = (0..count).map(|n| PoolAddress {
-        ip: ip(10 + n),
-        generation: Generation::from_random(1),
-    });
-    let eni = PoolEni {
-        id: "eni-a".into(),
-        mac: Mac([2, 0, 0, 0, 0, 1]),
-        subnet: "subnet-a".into(),
-        cidr: "10.0.0.0/24".parse().unwrap(),
-        gateway: ip(1),
-        primary: ip(2),
-        attached: attached.collect(),
-        releasing: Vec::new(),
-    };
-    NodePool {
-        enis: vec![eni],
-        maximum: 0,
-        capacity: 100,
-        granted: 0,
-    }
 }
 
 async fn publish(service: &NodeService, pool: NodePool) {
