@@ -3,6 +3,7 @@
 //! | want to | look at |
 //! | --- | --- |
 //! | give the core a cluster | [`KubeCluster`] |
+//! | act only while no other process does | [`Election`] |
 //! | define the custom resources | [`crd::install`], [`crd::definitions`] |
 //! | see Kubernetes' own objects as the core does | [`pod()`], [`node()`] |
 //!
@@ -12,6 +13,7 @@
 mod calls;
 mod cluster;
 pub mod crd;
+mod election;
 mod error;
 mod events;
 mod informer;
@@ -25,6 +27,7 @@ mod view;
 mod wire;
 
 pub use cluster::{KubeCluster, KubeOptions};
+pub use election::{Election, ElectionOptions, Leader};
 pub use error::InvalidObject;
 pub use node::node;
 pub use pod::pod;

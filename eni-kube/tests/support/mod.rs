@@ -1,4 +1,5 @@
 //! A real API server with our kinds, and tests that take turns at it.
+#![allow(dead_code, reason = "each test program uses its own part of it")]
 
 use std::{future::Future, pin::Pin, process::ExitCode, sync::Arc, time::Duration};
 
@@ -78,7 +79,6 @@ impl Bed {
     }
 
     /// A client of a user who is in no group.
-    #[allow(dead_code, reason = "not every test program looks at rights")]
     pub async fn user(&self, name: &str) -> Client {
         connect(&*self.server.lock().await, name, &[]).await
     }
@@ -89,7 +89,7 @@ impl Bed {
     }
 
     async fn clear(&self) {
-        for path in [NODE_CONFIGS, ENI_RECORDS, NODES, PODS, EVENTS] {
+        for path in [NODE_CONFIGS, ENI_RECORDS, NODES, PODS, EVENTS, LEASES] {
             let list: Value = self.call(Request::new(path).list(&Default::default())).await;
             for object in list["items"].as_array().into_iter().flatten() {
                 let name = object["metadata"]["name"].as_str().expect("a name");
@@ -111,7 +111,6 @@ impl Bed {
     }
 
     /// Writes an object as somebody else does.
-    #[allow(dead_code, reason = "not every test program writes by hand")]
     pub async fn put(&self, path: &str, object: &Value) -> Value {
         let body = serde_json::to_vec(object).expect("JSON");
         self.call(Request::new(path).create(&Default::default(), body))
@@ -119,7 +118,6 @@ impl Bed {
     }
 
     /// Changes an object as somebody does by hand.
-    #[allow(dead_code, reason = "not every test program edits by hand")]
     pub async fn edit(
         &self,
         path: &str,
@@ -146,6 +144,9 @@ pub const PODS: &str = "/api/v1/namespaces/default/pods";
 /// Where objects are.
 pub const EVENTS: &str = "/api/v1/namespaces/default/events";
 
+/// Where objects are.
+pub const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+
 /// A cluster with an event's repetitions counted every second.
 pub fn cluster(client: Client) -> KubeCluster {
     let options = KubeOptions {
@@ -163,7 +164,6 @@ async fn connect(server: &ApiServer, user: &str, groups: &[&str]) -> Client {
 }
 
 /// Waits until a look at the server finds what it wants.
-#[allow(dead_code, reason = "not every test program waits")]
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let begun = tokio::time::Instant::now();
     loop {
@@ -176,7 +176,6 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: 
 }
 
 /// A NodeENIConfig as `kubectl` would write it.
-#[allow(dead_code, reason = "not every test program writes by hand")]
 pub fn node_config(name: &str) -> Value {
     json!({
         "apiVersion": "networking.tke.cloud.tencent.com/v1",
