@@ -34,6 +34,12 @@ impl CallError {
             Self::NoAnswer(_) => None,
         }
     }
+
+    /// Whether the same call may succeed later: there was no answer, or the server is not well or has too much to
+    /// do. Whether it acted is not known.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.code().is_none_or(|code| code == 429 || code >= 500)
+    }
 }
 
 impl From<kube::Error> for CallError {

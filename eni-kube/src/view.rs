@@ -126,7 +126,12 @@ impl<T: Written> Store<T> for View<T> {
         if known.version != version {
             return Err(conflict::<T>(&key));
         }
-        merge(&mut whole, &known.object.write(), &object.write());
+        let mut before = known.object.write();
+        // Our labels are put right with every write: without them an agent does not see its objects.
+        if let Some(metadata) = before["metadata"].as_object_mut() {
+            metadata.remove("labels");
+        }
+        merge(&mut whole, &before, &object.write());
         let (namespace, name) = parts(&key);
         let written = self
             .backing
@@ -194,21 +199,15 @@ fn conflict<T: Kind>(key: &str) -> ClusterError {
 
 /// A failed call, by what the caller can do.
 fn failure<T: Kind>(key: &str, error: CallError) -> ClusterError {
-    let key = key.to_owned();
-    match error {
-        CallError::Status(status) => match status.code {
-            404 => ClusterError::NotFound { kind: T::KIND, key },
-            409 => ClusterError::Conflict { kind: T::KIND, key },
-            // Too many requests, or the server is not well: whether it acted is not known.
-            429 | 500.. => ClusterError::Unavailable {
-                message: status.message,
-            },
-            _ => ClusterError::Refused {
-                kind: T::KIND,
-                key,
-                message: status.message,
-            },
-        },
-        CallError::NoAnswer(message) => ClusterError::Unavailable { message },
+    let (kind, key) = (T::KIND, key.to_owned());
+    let message = match &error {
+        CallError::Status(status) => status.message.clone(),
+        CallError::NoAnswer(message) => message.clone(),
+    };
+    match error.code() {
+        _ if error.is_transient() => ClusterError::Unavailable { message },
+        Some(404) => ClusterError::NotFound { kind, key },
+        Some(409) => ClusterError::Conflict { kind, key },
+        _ => ClusterError::Refused { kind, key, message },
     }
 }

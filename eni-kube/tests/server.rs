@@ -40,6 +40,8 @@ cases![
     watchers_of_a_scope_share_one_watch,
     a_watch_survives_restarts_and_tells_what_it_missed,
     calls_fail_as_unavailable_while_the_server_is_down,
+    an_event_of_an_outage_is_written_after_it,
+    a_label_that_was_taken_away_is_put_back_with_the_next_write,
     an_agents_role_is_enough_and_it_reads_its_own_node_alone,
     definitions_are_upgraded_put_right_and_never_downgraded,
     a_kind_that_is_not_defined_yet_is_waited_for,
@@ -75,10 +77,15 @@ async fn fields_that_we_do_not_know_survive_an_update(bed: Arc<Bed>) {
     let found = bed
         .call(Request::new(NODE_CONFIGS).get("node-a", &Default::default()))
         .await;
-    for part in ["theirs", "spec", "metadata"] {
-        for (key, value) in object[part].as_object().unwrap() {
-            assert_eq!(&found[part][key], value, "{part}.{key} of {found}");
-        }
+    for place in [
+        "/theirs",
+        "/spec/securityGroups",
+        "/spec/theirs",
+        "/spec/zone",
+        "/metadata/annotations",
+        "/metadata/labels/theirs",
+    ] {
+        assert_eq!(found.pointer(place), object.pointer(place), "{place} of {found}");
     }
     assert_eq!(found["spec"].get("warm"), None, "what we took back is gone");
     assert_eq!(found["status"]["theirs"], "e");
@@ -394,6 +401,41 @@ async fn calls_fail_as_unavailable_while_the_server_is_down(bed: Arc<Bed>) {
         );
     }
     assert!(configs.get("node-a").await.is_ok());
+}
+
+async fn an_event_of_an_outage_is_written_after_it(bed: Arc<Bed>) {
+    let cluster = bed.cluster();
+    let server = bed.server.clone();
+    tokio::task::spawn_blocking(move || server.blocking_lock().crash_server())
+        .await
+        .unwrap();
+    cluster.report(Event {
+        subject: Subject::Node("node-a".into()),
+        warning: true,
+        reason: "Outage",
+        message: "told while nobody listened".to_owned(),
+    });
+    let server = bed.server.clone();
+    tokio::task::spawn_blocking(move || server.blocking_lock().start_server().unwrap())
+        .await
+        .unwrap();
+    let event = eventually("it is written", async || events(&bed, "Outage").await.pop()).await;
+    assert_eq!(event["count"], 1);
+}
+
+async fn a_label_that_was_taken_away_is_put_back_with_the_next_write(bed: Arc<Bed>) {
+    // As it is when somebody made the object by hand.
+    bed.put(NODE_CONFIGS, &node_config("node-a")).await;
+    let change = |config: &mut NodeConfig| {
+        config.agent.short += 1;
+        true
+    };
+    let configs = bed.cluster().node_configs();
+    modify(configs.as_ref(), "node-a", change).await.unwrap();
+    let found = bed
+        .call(Request::new(NODE_CONFIGS).get("node-a", &Default::default()))
+        .await;
+    assert_eq!(found["metadata"]["labels"][crd::NODE_LABEL], "node-a");
 }
 
 async fn an_agents_role_is_enough_and_it_reads_its_own_node_alone(bed: Arc<Bed>) {

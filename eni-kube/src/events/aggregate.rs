@@ -50,6 +50,13 @@ impl Aggregate {
         }
     }
 
+    /// An event could not be written for now: it is tried again after `pause`.
+    pub(super) fn again(&mut self, note: Note, times: u32, now: Instant, pause: Duration) {
+        let entry = self.notes.entry(note).or_insert(Entry { times: 0, due: now });
+        entry.times += times;
+        entry.due = now + pause;
+    }
+
     /// When there is something to do.
     pub(super) fn due(&self) -> Option<Instant> {
         self.notes.values().map(|entry| entry.due).min()
@@ -118,6 +125,20 @@ mod tests {
         assert_eq!(aggregate.take(now).len(), 1);
         assert_eq!(aggregate.take(now + WINDOW), []);
         assert_eq!(aggregate.due(), None);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_due_again_with_what_was_added() {
+        let (mut aggregate, begun) = (Aggregate::new(WINDOW), Instant::now());
+        aggregate.add(note("a"), begun);
+        let taken = aggregate.take(begun);
+        let pause = Duration::from_secs(5);
+        taken
+            .into_iter()
+            .for_each(|(note, times)| aggregate.again(note, times, begun, pause));
+        aggregate.add(note("a"), begun);
+        assert_eq!(aggregate.take(begun), []);
+        assert_eq!(aggregate.take(begun + pause), [(note("a"), 2)]);
     }
 
     #[test]

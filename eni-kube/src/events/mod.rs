@@ -22,6 +22,9 @@ use write::Writer;
 /// Events that wait to be written; more are dropped, as the log has them all.
 const WAITING: usize = 1024;
 
+/// How long an event waits that the API server could not take.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// What an event is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Reference {
@@ -146,8 +149,12 @@ async fn run(mut notes: mpsc::Receiver<Note>, writer: Writer, window: Duration) 
             () = later => {}
         }
         for (note, times) in aggregate.take(Instant::now()) {
-            if let Err(error) = writer.write(&note, times).await {
-                tracing::warn!(%error, about = note.about.name, reason = note.reason, message = note.message, "event not written");
+            let Err(error) = writer.write(&note, times).await else {
+                continue;
+            };
+            tracing::warn!(%error, about = note.about.name, reason = note.reason, message = note.message, "event not written");
+            if error.is_transient() {
+                aggregate.again(note, times, Instant::now(), PAUSE);
             }
         }
     }

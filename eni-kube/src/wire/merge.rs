@@ -14,9 +14,7 @@ pub(crate) fn merge(whole: &mut Value, before: &Value, after: &Value) {
         return;
     }
     match (whole, before, after) {
-        (Value::Object(whole), Value::Object(before), Value::Object(after)) => {
-            merge_maps(whole, before, after)
-        }
+        (Value::Object(whole), before, Value::Object(after)) => merge_maps(whole, before.as_object(), after),
         (Value::Array(whole), _, Value::Array(after)) => {
             let known = before.as_array().map(Vec::as_slice).unwrap_or_default();
             let merged = after.iter().map(|element| {
@@ -35,13 +33,22 @@ pub(crate) fn merge(whole: &mut Value, before: &Value, after: &Value) {
     }
 }
 
-fn merge_maps(whole: &mut Map<String, Value>, before: &Map<String, Value>, after: &Map<String, Value>) {
-    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+fn merge_maps(
+    whole: &mut Map<String, Value>,
+    before: Option<&Map<String, Value>>,
+    after: &Map<String, Value>,
+) {
+    for key in before
+        .into_iter()
+        .flat_map(Map::keys)
+        .filter(|key| !after.contains_key(*key))
+    {
         whole.remove(key);
     }
     for (key, value) in after {
+        let known = before.and_then(|before| before.get(key)).unwrap_or(&Value::Null);
         match whole.get_mut(key) {
-            Some(old) => merge(old, before.get(key).unwrap_or(&Value::Null), value),
+            Some(old) => merge(old, known, value),
             None => {
                 whole.insert(key.clone(), value.clone());
             }
@@ -74,6 +81,13 @@ mod tests {
         );
         let expected = json!({"a": 5, "theirs": 2, "deep": {"b": 6, "theirs": [4]}});
         assert_eq!(merged(whole, before, after), expected);
+    }
+
+    #[test]
+    fn what_we_did_not_know_before_is_not_replaced_either() {
+        let whole = json!({"part": {"theirs": 1}});
+        let expected = json!({"part": {"theirs": 1, "ours": 2}});
+        assert_eq!(merged(whole, json!({}), json!({"part": {"ours": 2}})), expected);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -17,7 +18,7 @@ use nix::{
 use super::Unavailable;
 
 /// Runs the program and ends it once standard input ends, which is when we are gone, by whatever end. The
-/// program's id is recorded, so that it alone is ended.
+/// program's id is recorded while it runs, so that it alone is ended, and nothing that gets its id later.
 const LEASH: &str = r#"
 exec 3<&0
 record=$1; shift
@@ -25,7 +26,12 @@ record=$1; shift
 program=$!
 echo "$program" > "$record"
 { read -r _ <&3; kill -TERM "$program"; } 2>/dev/null &
+watcher=$!
 wait "$program"
+status=$?
+kill -KILL "$watcher" 2>/dev/null
+rm -f "$record"
+exit "$status"
 "#;
 
 /// How long a program may take to end by itself.
@@ -127,16 +133,21 @@ impl Process {
         }
     }
 
-    /// Ends it as a crash does.
+    /// Ends it as a crash does; nothing if it has ended.
     pub(super) fn kill(&mut self) {
-        let pid = fs::read_to_string(&self.record).and_then(|text| {
+        let recorded = match fs::read_to_string(&self.record) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            recorded => recorded,
+        };
+        let pid = recorded.and_then(|text| {
             text.trim()
                 .parse()
                 .map_err(|_| io::Error::from(ErrorKind::InvalidData))
         });
-        let killed = pid.and_then(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL).map_err(Into::into));
-        if let Err(error) = killed {
-            self.complain("it cannot be killed", &error);
+        match pid.and_then(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL).map_err(io::Error::from)) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => {}
+            Err(error) => self.complain("it cannot be killed", &error),
         }
     }
 
@@ -161,9 +172,13 @@ impl Drop for Process {
 mod tests {
     use super::*;
 
-    fn alive(record: &Path) -> bool {
-        let pid = fs::read_to_string(record).unwrap().trim().parse().unwrap();
-        kill(Pid::from_raw(pid), None).is_ok()
+    fn pid(process: &Process) -> Pid {
+        let text = fs::read_to_string(&process.record).unwrap();
+        Pid::from_raw(text.trim().parse().unwrap())
+    }
+
+    fn alive(pid: Pid) -> bool {
+        kill(pid, None).is_ok()
     }
 
     fn sleeper(directory: &Path) -> Process {
@@ -180,22 +195,24 @@ mod tests {
     }
 
     #[test]
-    fn a_program_ends_with_its_handle() {
+    fn a_program_ends_with_its_handle_and_its_id_is_forgotten() {
         let directory = tempfile::tempdir().unwrap();
         let process = sleeper(directory.path());
-        let record = process.record.clone();
-        assert!(alive(&record));
+        let (pid, record) = (pid(&process), process.record.clone());
+        assert!(alive(pid));
         drop(process);
-        assert!(!alive(&record));
+        assert!(!alive(pid) && !record.exists());
     }
 
     #[test]
-    fn a_program_that_was_killed_is_known_to_have_ended() {
+    fn a_program_that_was_killed_has_ended_and_is_not_killed_again() {
         let directory = tempfile::tempdir().unwrap();
         let mut process = sleeper(directory.path());
+        let pid = pid(&process);
         process.kill();
         process.stop();
-        assert!(!alive(&process.record));
+        assert!(!alive(pid) && !process.record.exists());
+        process.kill();
     }
 
     #[test]
