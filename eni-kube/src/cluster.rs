@@ -39,6 +39,7 @@ impl KubeOptions {
 /// * An object that cannot be read (somebody edited it) is told of by an event and in the log. Its last readable
 ///   state stays in force; `get` of it is [`Refused`](eni_core::cluster::ClusterError::Refused). One that never
 ///   was readable holds up the first `Reset` of a watch, and fails a `list`: neither may say that it does not exist.
+///   Watches that are under way go on.
 pub struct KubeCluster {
     node_configs: Arc<View<NodeConfig>>,
     eni_records: Arc<View<EniRecord>>,

@@ -65,18 +65,35 @@ impl<T: Object> Table<T> {
     }
 
     /// Takes over the whole state; what of it cannot be read.
+    ///
+    /// Watchers are told the whole state anew; or what changed in it, if there are objects in it that were never
+    /// readable: an object that somebody got wrong must not stop everything else.
     pub(crate) fn reset(&self, items: Vec<Item<T>>) -> Vec<Unreadable> {
         let mut inner = self.inner.lock();
+        let inner = &mut *inner;
         let mut before = std::mem::take(&mut inner.objects);
         inner.hidden.clear();
-        let mut unreadable = Vec::new();
+        let (mut unreadable, mut changed) = (Vec::new(), Vec::new());
         for item in items {
-            let last = before.remove(&item.key);
+            let (key, last) = (item.key.clone(), before.remove(&item.key));
+            let version = last.as_ref().map(|last| last.version.clone());
             unreadable.extend(inner.keep(item, last));
+            let now = inner.objects.get(&key);
+            changed.extend(now.filter(|now| Some(&now.version) != version.as_ref()).cloned());
         }
         inner.read = true;
+        let (whole, most) = (inner.whole(), inner.objects.len());
         for watcher in inner.watchers.values_mut() {
-            watcher.restart();
+            if whole {
+                watcher.restart();
+                continue;
+            }
+            for now in &changed {
+                watcher.tell(&now.object.key(), WatchEvent::Applied(now.clone()), most);
+            }
+            for (key, gone) in &before {
+                watcher.tell(key, WatchEvent::Deleted(gone.object.clone()), most);
+            }
         }
         unreadable
     }

@@ -111,6 +111,28 @@ fn an_object_that_turns_into_nonsense_is_told_of_and_keeps_its_last_state() {
 }
 
 #[test]
+fn a_new_list_with_new_nonsense_is_told_as_what_changed() {
+    let table = table();
+    table.reset(vec![item("a", "1"), item("b", "1"), item("c", "1")]);
+    let watcher = table.subscribe();
+    assert_eq!(next(&watcher).as_deref(), Some("=a:1,b:1,c:1"));
+    assert_eq!(
+        table
+            .reset(vec![item("a", "1"), item("b", "2"), broken("d")])
+            .len(),
+        1
+    );
+    assert_eq!(next(&watcher).as_deref(), Some("+b:2"));
+    assert_eq!(next(&watcher).as_deref(), Some("-c:1"));
+    assert_eq!(next(&watcher), None);
+    assert_eq!(
+        next(&table.subscribe()),
+        None,
+        "a new watcher waits for the whole"
+    );
+}
+
+#[test]
 fn a_list_with_an_object_that_was_never_readable_is_not_told() {
     for heal in [
         |table: &Table<Node>| table.remove("b"),
