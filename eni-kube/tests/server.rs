@@ -45,6 +45,7 @@ cases![
     an_agents_role_is_enough_and_it_reads_its_own_node_alone,
     definitions_are_upgraded_put_right_and_never_downgraded,
     a_kind_that_is_not_defined_yet_is_waited_for,
+    kubectl_shows_what_an_operator_asks_first,
 ];
 
 async fn fields_that_we_do_not_know_survive_an_update(bed: Arc<Bed>) {
@@ -593,4 +594,42 @@ async fn a_kind_that_is_not_defined_yet_is_waited_for(bed: Arc<Bed>) {
     crd::install(bed.client.clone()).await.unwrap();
     let first = tokio::time::timeout(Duration::from_secs(60), watch.next()).await;
     assert!(matches!(first, Ok(Some(WatchEvent::Reset(all))) if all.is_empty()));
+}
+
+async fn kubectl_shows_what_an_operator_asks_first(bed: Arc<Bed>) {
+    let mut object = node_config("node-a");
+    object["agent"] = json!({"short": 3});
+    bed.put(NODE_CONFIGS, &object).await;
+    let configs = bed.cluster().node_configs();
+    let change = |config: &mut NodeConfig| {
+        (config.pool.capacity, config.pool.granted) = (27, 9);
+        true
+    };
+    modify(configs.as_ref(), "node-a", change).await.unwrap();
+    // What `kubectl get` asks for: the server makes the table.
+    let mut request = Request::new(NODE_CONFIGS).list(&ListParams::default()).unwrap();
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io".parse().unwrap();
+    request.headers_mut().insert("accept", table);
+    let table: Value = bed.client.request(request).await.unwrap();
+    let titles = table["columnDefinitions"].as_array().unwrap().iter();
+    let titles: Vec<_> = titles.map(|column| column["name"].as_str().unwrap()).collect();
+    let expected = [
+        "Name",
+        "Instance",
+        "Zone",
+        "ENIs",
+        "Addresses",
+        "Granted",
+        "Capacity",
+        "Waiting",
+        "Age",
+    ];
+    assert_eq!(titles, expected);
+    let cells = table["rows"][0]["cells"].as_array().unwrap();
+    assert_eq!(
+        cells[..8],
+        json!(["node-a", "ins-1", "zone-1", 0, 0, 9, 27, 3])
+            .as_array()
+            .unwrap()[..]
+    );
 }

@@ -21,10 +21,12 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn new(sent: Instant, lease_duration: Duration, renew_deadline: Duration) -> Self {
+        // The object says whole seconds, and others wait no longer than that.
+        let lease_duration = Duration::from_secs(lease_duration.as_secs());
         Self {
             sent: Mutex::new(Some(sent)),
             lease_duration,
-            renew_deadline,
+            renew_deadline: renew_deadline.min(lease_duration),
             given_up: Notify::new(),
         }
     }
@@ -111,6 +113,19 @@ mod tests {
         assert_eq!(left(&held), None);
         held.renewed(Instant::now());
         assert_eq!(left(&held), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_setting_makes_it_outlast_the_lease_that_others_see() {
+        let held = Held::new(
+            Instant::now(),
+            Duration::from_millis(2900),
+            Duration::from_secs(60),
+        );
+        advance(Duration::from_millis(1999)).await;
+        assert_eq!(held.remaining(), Some(Duration::from_millis(1)));
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(held.remaining(), None);
     }
 
     #[tokio::test(start_paused = true)]

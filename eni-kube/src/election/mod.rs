@@ -30,10 +30,10 @@ pub struct ElectionOptions {
     pub name: String,
     /// This process, and no other before or after it: the pod's name and uid, say.
     pub identity: String,
-    /// How long others leave a lease alone that is not renewed; whole seconds.
+    /// How long others leave a lease alone that is not renewed; whole seconds, at least one.
     pub lease_duration: Duration,
     /// How long the holder acts on without a renewal. A call that it begins at the very end must end within the
-    /// rest of the lease.
+    /// rest of the lease. At most the lease itself counts.
     pub renew_deadline: Duration,
     /// How often the holder renews it, and others look.
     pub retry_period: Duration,
