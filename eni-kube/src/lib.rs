@@ -1,14 +1,33 @@
 //! Kubernetes for [`eni_core`].
 //!
-//! What is here: Kubernetes' own Pod and Node objects as the core's values ([`pod()`], [`node()`]). What is not
-//! here yet: the client, and with it the implementation of [`eni_core::cluster::Cluster`]; the custom
-//! resources; the device plugin; the scheduler extender.
+//! | want to | look at |
+//! | --- | --- |
+//! | give the core a cluster | [`KubeCluster`] |
+//! | act only while no other process does | [`Election`] |
+//! | define the custom resources | [`crd::install`], [`crd::definitions`] |
+//! | see Kubernetes' own objects as the core does | [`pod()`], [`node()`] |
+//!
+//! What is not here yet: the device plugin; the scheduler extender.
 #![deny(missing_docs)]
 
+mod calls;
+mod cluster;
+pub mod crd;
+mod election;
 mod error;
+mod events;
+mod informer;
+mod item;
+mod kind;
 mod node;
+mod originals;
 mod pod;
+mod table;
+mod view;
+mod wire;
 
+pub use cluster::{KubeCluster, KubeOptions};
+pub use election::{Election, ElectionOptions, Leader};
 pub use error::InvalidObject;
 pub use node::node;
 pub use pod::pod;

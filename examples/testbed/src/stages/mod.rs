@@ -4,6 +4,7 @@ mod cargo;
 mod dependencies;
 mod house;
 mod install;
+mod kubernetes;
 mod libtest;
 mod play;
 mod scale;
@@ -62,6 +63,12 @@ pub(crate) static ALL: &[Stage] = &[
         purpose: "the programs that tests run",
         long: false,
         run: cargo::build,
+    },
+    Stage {
+        name: "kubernetes",
+        purpose: "the API server that tests talk to, built once from Debian's source",
+        long: false,
+        run: kubernetes::kubernetes,
     },
     Stage {
         name: "test",

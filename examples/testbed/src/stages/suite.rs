@@ -4,15 +4,16 @@ use std::process::Command;
 
 use super::libtest::Tally;
 use crate::{
+    kubernetes::REQUIRE_KUBERNETES,
     run::{cargo, succeeded, watch},
     stage::{Failure, Outcome, REQUIRE_KERNEL, Workspace},
 };
 
-/// Every test, with every feature. Where the kernel is required its tests may not skip.
+/// Every test, with every feature. Where the kernel is required no test may skip.
 pub(super) fn test(workspace: &Workspace) -> Result<Outcome, Failure> {
     let mut command = cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     if workspace.kernel_required {
-        command.env(REQUIRE_KERNEL, "1");
+        command.env(REQUIRE_KERNEL, "1").env(REQUIRE_KUBERNETES, "1");
     }
     count([command])
 }
