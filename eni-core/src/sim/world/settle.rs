@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{chaos::Chaos, core::World, node::SimNode, plugin::Sandbox};
 use crate::{
     cluster::{Cluster, Scope},
-    model::{Eni, EniRecord, EniState, NodeConfig, NodeName, Pod, SandboxKey, SubnetId},
+    model::{Eni, EniRecord, EniState, NodeConfig, NodeName, Pod, PoolEni, SandboxKey, SubnetId},
 };
 
 /// Virtual time in which everything heals: an audit must come by twice, and the longest back-off pass.
@@ -185,19 +185,18 @@ fn pool(
     if config.pool.enis.iter().any(|eni| !eni.releasing.is_empty()) || !config.agent.withdrawn.is_empty() {
         problems.push(format!("{name} is still releasing: {:?}", config.agent));
     }
-    let published: BTreeSet<_> = config
-        .pool
-        .enis
-        .iter()
-        .flat_map(|eni| &eni.attached)
-        .map(|entry| entry.ip)
-        .collect();
-    let delivered: BTreeSet<_> = world.truth(|truth| {
-        let here = |eni: &crate::model::PoolEni| truth.enis.get(&eni.id).map(|fact| fact.addresses.clone());
-        config.pool.enis.iter().filter_map(here).flatten().collect()
+    let attached = |eni: &PoolEni| {
+        let ips = eni.attached.iter().map(|entry| entry.ip);
+        (eni.id.clone(), ips.collect::<BTreeSet<_>>())
+    };
+    let published: BTreeMap<_, _> = config.pool.enis.iter().map(attached).collect();
+    let delivered: BTreeMap<_, _> = world.truth(|truth| {
+        let carried = |eni: &PoolEni| {
+            let ips = truth.enis.get(&eni.id)?.addresses.iter().copied();
+            Some((eni.id.clone(), ips.filter(|ip| *ip != eni.primary).collect()))
+        };
+        config.pool.enis.iter().filter_map(carried).collect()
     });
-    let primaries: BTreeSet<_> = config.pool.enis.iter().map(|eni| eni.primary).collect();
-    let delivered: BTreeSet<_> = delivered.difference(&primaries).copied().collect();
     if published != delivered {
         problems.push(format!(
             "{name} is told {published:?} and the cloud delivers {delivered:?}"

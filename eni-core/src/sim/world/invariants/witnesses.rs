@@ -35,9 +35,10 @@ pub(super) fn check(truth: &Truth, event: &Event<'_>, _: Instant) -> Result<(), 
 }
 
 fn unwanted(truth: &Truth, eni: &EniId) -> Result<(), String> {
-    // Off an instance nobody can use it: an attachment that does not end is undone.
+    // Of what no agent was told nobody can use anything: an attachment that does not end is undone, also one
+    // that has just ended after all.
     let on_instance = truth.enis.get(eni).is_some_and(|fact| fact.instance.is_some());
-    if !on_instance {
+    if !on_instance || truth.published(eni).is_none() {
         return Ok(());
     }
     let mut records = truth.records.values();
