@@ -22,11 +22,19 @@ pub enum Bug {
     DeafLeader,
     /// The plugin wires to a pod what another one owns.
     WireAnothers,
+    /// The agent forgets at its start what it has offered back.
+    ForgetWithdrawn,
+    /// The plugin does not ask the agent again once the pod is wired.
+    AskOnce,
+    /// The collector sees no sandbox, neither in the kernel nor in the runtime: the pod alone decides.
+    BlindToSandboxes,
+    /// The collector takes pods that it does not know for gone: the sandbox alone decides.
+    BlindToPods,
 }
 
 impl Bug {
     /// Every mistake.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::ForgetCooling,
         Self::SkipJournal,
         Self::UnassignAtOnce,
@@ -36,5 +44,9 @@ impl Bug {
         Self::DelByPodName,
         Self::DeafLeader,
         Self::WireAnothers,
+        Self::ForgetWithdrawn,
+        Self::AskOnce,
+        Self::BlindToSandboxes,
+        Self::BlindToPods,
     ];
 }

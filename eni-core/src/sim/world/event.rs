@@ -7,7 +7,7 @@ use crate::{
     allocator::PoolCounts,
     cloud::CreateEni,
     journal::Change,
-    model::{Eni, EniId, NodeConfig, NodeName, NodePool, PodAddresses, SandboxKey},
+    model::{Eni, EniId, NodeConfig, NodeName, NodePool, PodAddresses, PodKey, SandboxKey},
     network::PodWiring,
 };
 
@@ -33,6 +33,10 @@ pub(super) enum Event<'a> {
         key: &'a SandboxKey,
         addresses: PodAddresses,
     },
+    /// Every call for an interface is over, its DEL at last or beside its ADD.
+    Deleted { node: &'a NodeName, key: &'a SandboxKey },
+    /// A pod is told that its address is lost.
+    Bereaved { pod: &'a PodKey },
     /// A pod interface goes on the wire.
     Wire {
         node: &'a NodeName,

@@ -54,6 +54,8 @@ pub struct Scenario {
     pub faults: bool,
     /// What does not go wrong all the same; names out of [`FAULTS`].
     pub without: Vec<String>,
+    /// What goes wrong as often as it can; names out of [`FAULTS`].
+    pub often: Vec<String>,
     /// A mistake is built in, to prove that it is found.
     pub bug: Option<Bug>,
     /// Every step is printed as it happens.
@@ -65,6 +67,7 @@ impl Default for Scenario {
         Self {
             faults: true,
             without: Vec::new(),
+            often: Vec::new(),
             bug: None,
             print: false,
         }

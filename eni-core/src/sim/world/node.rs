@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
+    Bug,
     core::World,
     handles::{Handle, SimCluster, SimJournal, SimNetwork, SimSandboxes},
     plugin,
@@ -14,8 +15,9 @@ use super::{
     truth::MachineFact,
 };
 use crate::{
-    agent::{Dialogue, DialogueConfig, NodeService, Release, ServiceConfig},
-    gc::{self, NodeCollector},
+    agent::{Dialogue, DialogueConfig, NodePods, NodeService, Release, ServiceConfig},
+    cluster::WatchEvent,
+    gc::NodeCollector,
     journal::MemoryJournal,
     model::{InstanceId, Node, NodeName, NodePool, PodAddresses, SandboxKey},
     sim::{MemoryCluster, MemoryNetwork, MemorySandboxes, SimEnvironment},
@@ -187,18 +189,26 @@ impl SimNode {
         }
     }
 
+    /// The node's way to the cluster. What is wrong with it is so for the next agent, too.
+    fn connection(&self) -> MemoryCluster {
+        let mut state = self.state.lock();
+        let connect = || self.world.cluster.connect();
+        state.connection.get_or_insert_with(connect).clone()
+    }
+
     /// One life of the agent; it ends when it cannot begin.
     async fn serve(self: Arc<Self>, machine: Arc<Machine>, handle: Handle) {
         let setting = &self.world.setting;
-        let connection = self.world.cluster.connect();
+        let connection = self.connection();
         let cluster = Arc::new(SimCluster {
             handle: handle.clone(),
-            connection: connection.clone(),
+            connection,
         });
         let network = Arc::new(SimNetwork {
             handle: handle.clone(),
             node: self.name.clone(),
             kernel: machine.kernel.clone(),
+            blind: false,
         });
         let journal = Arc::new(SimJournal {
             handle: handle.clone(),
@@ -232,12 +242,25 @@ impl SimNode {
             handle: handle.clone(),
             runtime: machine.runtime.clone(),
         });
-        let collector = NodeCollector::new(service.clone(), network, sandboxes, dialogue.pods());
-        {
-            let mut state = self.state.lock();
-            state.connection = Some(connection);
-            state.agent = Some((handle.process.clone(), service.clone()));
-        }
-        futures::join!(dialogue.run(), service.run(), collector.run(gc::INTERVAL));
+        let eyes = Arc::new(SimNetwork {
+            handle: handle.clone(),
+            node: self.name.clone(),
+            kernel: machine.kernel.clone(),
+            blind: self.world.has(Bug::BlindToSandboxes),
+        });
+        let pods = match self.world.has(Bug::BlindToPods) {
+            true => no_pods(),
+            false => dialogue.pods(),
+        };
+        let collector = NodeCollector::new(service.clone(), eyes, sandboxes, pods);
+        self.state.lock().agent = Some((handle.process.clone(), service.clone()));
+        futures::join!(dialogue.run(), service.run(), collector.run(setting.collection));
     }
+}
+
+/// What a collector knows that takes what it was not told for gone.
+fn no_pods() -> Arc<NodePods> {
+    let pods = NodePods::default();
+    pods.learn(WatchEvent::Reset(Vec::new()));
+    Arc::new(pods)
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     event::Event,
@@ -50,6 +50,7 @@ impl Sandbox {
             handle: Handle::new(&self.node.world, Who::Plugin(self.node.name.clone())),
             node: self.node.name.clone(),
             kernel: self.machine.kernel.clone(),
+            blind: false,
         }
     }
 
@@ -71,9 +72,15 @@ impl Sandbox {
         }
     }
 
-    /// ADD: asks the agent, wires, asks again.
-    pub(super) async fn add(&self, patience: Duration) -> Result<PodAddresses, Failed> {
+    /// ADD: asks the agent, wires, asks again. One that `stalls` wires only when the agent has given up
+    /// holding its ADD, so long after that.
+    pub(super) async fn add(
+        &self,
+        patience: Duration,
+        stalls: Option<Duration>,
+    ) -> Result<PodAddresses, Failed> {
         let uptime = self.machine.environment.uptime();
+        let deadline = Instant::now() + patience;
         let add = Add {
             request: AddressRequest {
                 key: self.key.clone(),
@@ -90,18 +97,24 @@ impl Sandbox {
                     started: Some(uptime.since),
                 }),
             },
-            deadline: Instant::now() + patience,
+            deadline,
             started: uptime.since,
         };
         let granted = self.ask(|service| async move { service.add(add).await }).await;
         let Some(Ok((grant, guard))) = granted else {
             return Err(Failed);
         };
+        let mut guard = Some(guard);
+        if let Some(stalls) = stalls {
+            self.until_alone(deadline).await;
+            guard = None;
+            sleep(stalls).await;
+        }
         let addresses = grant.allocation.addresses;
         let wiring = self.wiring(self.anothers().unwrap_or(addresses), grant.link.table);
         let network = self.network();
         let wired = network.wire(&wiring).await.is_ok();
-        if wired && self.still_owns(addresses).await {
+        if wired && (self.node.world.has(Bug::AskOnce) || self.still_owns(addresses).await) {
             return Ok(addresses);
         }
         // An address that may still be on the wire is never given back.
@@ -118,6 +131,17 @@ impl Sandbox {
         let (_, service) = self.node.agent().filter(|_| wanted)?;
         let owners = service.owners();
         owners.first().map(|(_, owned)| owned.addresses)
+    }
+
+    /// Until the agent holds nothing for this ADD any more: at the latest until its deadline.
+    async fn until_alone(&self, deadline: Instant) {
+        if let Some((process, _)) = self.node.agent() {
+            tokio::select! {
+                biased;
+                () = process.until_cut() => {}
+                () = sleep_until(deadline) => {}
+            }
+        }
     }
 
     async fn still_owns(&self, addresses: PodAddresses) -> bool {
@@ -208,6 +232,12 @@ impl Sandbox {
             table: Some(table),
             mtu: 1500,
         }
+    }
+
+    /// Whether a DEL waits for the agent to come back.
+    pub(super) fn is_spooled(&self) -> bool {
+        let state = self.node.state.lock();
+        state.spool.iter().any(|record| record.key == self.key)
     }
 
     /// The runtime is told what it has.

@@ -8,8 +8,8 @@ use crate::{
     sim::Latency,
 };
 
-/// What can go wrong, by the names that [`Scenario::without`] takes.
-pub const FAULTS: [&str; 27] = [
+/// What can go wrong, by the names that [`Scenario::without`] and [`Scenario::often`] take.
+pub const FAULTS: [&str; 28] = [
     "throttled",
     "before",
     "after",
@@ -24,6 +24,7 @@ pub const FAULTS: [&str; 27] = [
     "late-del",
     "double-del",
     "lost-del",
+    "orphan",
     "stale",
     "outage",
     "by-hand",
@@ -53,6 +54,8 @@ pub(super) struct Setting {
     pub(super) lifetime: u64,
     pub(super) quick_release: bool,
     pub(super) release_interval: Duration,
+    /// The collectors' pause.
+    pub(super) collection: Duration,
     pub(super) latency: Latency,
     /// The longest way of a call to the cloud and to the cluster, in milliseconds.
     pub(super) way: u64,
@@ -80,6 +83,8 @@ pub(super) struct Rates {
     pub(super) late_del: f64,
     pub(super) double_del: f64,
     pub(super) lost_del: f64,
+    /// Of an ADD.
+    pub(super) orphan: f64,
     /// Of each tick of the driver (a second).
     pub(super) stale: f64,
     pub(super) outage: f64,
@@ -120,9 +125,14 @@ impl Setting {
                 max: min + dice.between(0, 4) as u32,
             },
             workloads: (dice.between(1, 12) as usize * nodes).min(capacity),
-            lifetime: dice.between(5_000, 120_000),
+            lifetime: {
+                // Garbage collection judges nobody before the age of two minutes.
+                let long = if dice.chance(0.3) { 4 } else { 1 };
+                dice.between(5_000, 120_000) * long
+            },
             quick_release: dice.chance(0.7),
             release_interval: Duration::from_secs(dice.between(3, 30)),
+            collection: Duration::from_secs(dice.between(2, 30)),
             latency: Latency {
                 call: Duration::ZERO,
                 attach: orders.attach * 3,
@@ -131,7 +141,7 @@ impl Setting {
             way: dice.between(0, 400),
             safety: Duration::from_secs(dice.between(60, 420)),
             rates: if scenario.faults {
-                Rates::draw(dice, &scenario.without)
+                Rates::draw(dice, scenario)
             } else {
                 Rates::default()
             },
@@ -140,14 +150,17 @@ impl Setting {
 }
 
 impl Rates {
-    fn draw(dice: &Dice, without: &[String]) -> Self {
-        // What is left out is drawn all the same, so that the rest of the seed stays as it is.
+    fn draw(dice: &Dice, scenario: &Scenario) -> Self {
+        let among = |names: &[String], name: &str| names.iter().any(|other| other == name);
+        // Everything is drawn, whatever becomes of it, so that the rest of the seed stays as it is.
         let rate = |name: &str, high| {
-            let rate = dice.rate(high);
-            if without.iter().any(|left| left == name) {
+            let drawn = dice.rate(high);
+            if among(&scenario.without, name) {
                 0.0
+            } else if among(&scenario.often, name) {
+                high
             } else {
-                rate
+                drawn
             }
         };
         Self {
@@ -165,6 +178,7 @@ impl Rates {
             late_del: rate("late-del", 0.3),
             double_del: rate("double-del", 0.3),
             lost_del: rate("lost-del", 0.2),
+            orphan: rate("orphan", 0.05),
             stale: rate("stale", 0.02),
             outage: rate("outage", 0.005),
             by_hand: rate("by-hand", 0.01),

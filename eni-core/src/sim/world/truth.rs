@@ -211,7 +211,10 @@ impl Truth {
             Event::Created(eni) => {
                 self.created.insert(eni.name.clone(), eni.id.clone());
             }
-            Event::Order { .. } | Event::Ordered(_) | Event::Counted { .. } => {}
+            Event::Bereaved { pod } => {
+                self.told.insert((*pod).clone());
+            }
+            Event::Order { .. } | Event::Ordered(_) | Event::Counted { .. } | Event::Deleted { .. } => {}
         }
     }
 

@@ -3,11 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::pending;
+use futures::future::{join, pending};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     core::World,
+    event::Event,
     node::SimNode,
     plugin::{Failed, Sandbox},
     truth::{PodFact, SandboxFact},
@@ -157,6 +158,10 @@ impl Workload {
         });
         let dice = &self.world.dice;
         let patience = dice.millis(5_000, 60_000);
+        if self.world.strikes(self.world.setting.rates.orphan) {
+            self.abandon(sandbox, patience).await;
+            return None;
+        }
         // A runtime that gives up first kills the plugin.
         let killed = if self.world.strikes(0.02) {
             dice.millis(0, 3_000)
@@ -166,7 +171,7 @@ impl Workload {
         let added = tokio::select! {
             biased;
             () = machine.process.until_cut() => return None,
-            added = timeout(killed, sandbox.add(patience)) => added,
+            added = timeout(killed, sandbox.add(patience, None)) => added,
         };
         self.world.step(
             &node.name,
@@ -187,6 +192,40 @@ impl Workload {
                 self.stop(sandbox).await;
                 None
             }
+        }
+    }
+
+    /// A runtime gives up on a plugin without ending it, and takes the sandbox down meanwhile. The plugin
+    /// stalls for less than an address rests.
+    async fn abandon(&self, sandbox: Sandbox, patience: Duration) {
+        let dice = &self.world.dice;
+        let (wait, stalls) = (dice.millis(0, 3_000), dice.millis(0, 3_000));
+        let down = async {
+            sleep(wait).await;
+            self.delete(&sandbox).await;
+        };
+        let added = tokio::select! {
+            biased;
+            () = sandbox.machine.process.until_cut() => return,
+            (added, ()) = join(sandbox.add(patience, Some(stalls)), down) => added,
+        };
+        let outcome = if added.is_ok() { "ok, too late" } else { "failed" };
+        self.world
+            .step(&sandbox.node.name, "ADD", sandbox.key.to_string(), outcome);
+        if added.is_ok() {
+            self.deleted(&sandbox);
+        }
+        self.kill(&sandbox);
+        self.stop(sandbox).await;
+    }
+
+    /// Nothing is under way for a sandbox that was deleted, unless the agent was away.
+    fn deleted(&self, sandbox: &Sandbox) {
+        if !sandbox.is_spooled() {
+            self.world.observe(&Event::Deleted {
+                node: &sandbox.node.name,
+                key: &sandbox.key,
+            });
         }
     }
 
@@ -218,7 +257,7 @@ impl Workload {
             self.kill(&sandbox);
         }
         if world.strikes(rates.late_del) {
-            sleep(world.dice.millis(0, 60_000)).await;
+            sleep(world.dice.millis(0, 150_000)).await;
         }
         // What a failed ADD left is always taken down: the runtime knows that it failed.
         if sandbox.addresses.is_none() || !world.strikes(rates.lost_del) {
@@ -226,6 +265,7 @@ impl Workload {
             for _ in 0..times {
                 self.delete(&sandbox).await;
             }
+            self.deleted(&sandbox);
         }
         self.kill(&sandbox);
         sandbox.machine.runtime.remove(&sandbox.key.container);

@@ -3,7 +3,8 @@
 use std::{any::Any, sync::Arc};
 
 use async_trait::async_trait;
-use futures::{StreamExt, stream::BoxStream};
+use futures::{FutureExt, StreamExt, stream::BoxStream};
+use tokio::time::sleep;
 
 use super::{Backend, Call, Handle, Trouble, at_once};
 use crate::{
@@ -60,7 +61,7 @@ impl Cluster for SimCluster {
         let (world, who) = (&self.handle.world, &self.handle.process.who);
         world.step(who, "report", format!("{:?}", event.subject), event.reason);
         if let (Subject::Pod(pod), "AddressLost") = (&event.subject, event.reason) {
-            world.truth(|truth| truth.told.insert(pod.clone()));
+            world.observe(&Event::Bereaved { pod });
         }
         self.connection.report(event);
     }
@@ -117,7 +118,7 @@ impl<T: Object, S: Reader<T> + ?Sized + 'static> Reader<T> for View<S> {
     }
 
     fn watch(&self, scope: Scope) -> BoxStream<'static, WatchEvent<T>> {
-        let handle = self.handle.clone();
+        let (handle, world) = (self.handle.clone(), &self.handle.world);
         let steps = self.inner.watch(scope);
         let told = steps.map(move |step| {
             let (world, who) = (&handle.world, &handle.process.who);
@@ -129,7 +130,17 @@ impl<T: Object, S: Reader<T> + ?Sized + 'static> Reader<T> for View<S> {
                 deleted @ WatchEvent::Deleted(_) => deleted,
             }
         });
-        told.boxed()
+        // A busy server takes its time for the whole state.
+        let most = match world.is_calm() {
+            true => 0,
+            false => 10 * world.setting.way,
+        };
+        let late = world.dice.millis(0, most);
+        let begin = async move {
+            sleep(late).await;
+            told
+        };
+        begin.flatten_stream().boxed()
     }
 }
 

@@ -43,11 +43,10 @@ impl Journal for SimJournal {
         let disk = self.disk.clone();
         self.ask("load", String::new(), move |world, _| {
             let mut memory = at_once(disk.load())?;
-            if world.has(Bug::ForgetCooling) {
-                memory
-                    .held
-                    .retain(|(_, hold)| !matches!(hold, Hold::Cooling { .. }));
-            }
+            memory.held.retain(|(_, hold)| match hold {
+                Hold::Cooling { .. } => !world.has(Bug::ForgetCooling),
+                Hold::Withdrawn => !world.has(Bug::ForgetWithdrawn),
+            });
             Ok(memory)
         })
         .await

@@ -22,6 +22,8 @@ pub(in crate::sim::world) struct SimNetwork {
     pub(in crate::sim::world) handle: Handle,
     pub(in crate::sim::world) node: NodeName,
     pub(in crate::sim::world) kernel: Arc<MemoryNetwork>,
+    /// Surveys show no pod.
+    pub(in crate::sim::world) blind: bool,
 }
 
 impl SimNetwork {
@@ -104,9 +106,15 @@ impl NodeNetwork for SimNetwork {
     }
 
     async fn survey(&self) -> NetworkResult<Survey> {
-        let kernel = self.kernel.clone();
-        self.ask("survey", String::new(), move |_, _| at_once(kernel.survey()))
-            .await
+        let (kernel, blind) = (self.kernel.clone(), self.blind);
+        self.ask("survey", String::new(), move |_, _| {
+            let mut survey = at_once(kernel.survey())?;
+            if blind {
+                survey.pods.clear();
+            }
+            Ok(survey)
+        })
+        .await
     }
 
     async fn repair(&self, pods: &[PodRoutes]) -> NetworkResult<Vec<Discrepancy>> {

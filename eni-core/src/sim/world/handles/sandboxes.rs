@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{Backend, Call, Handle, Trouble, at_once};
 use crate::{
     sandbox::{Sandbox, SandboxError, Sandboxes},
-    sim::MemorySandboxes,
+    sim::{MemorySandboxes, world::Bug},
 };
 
 /// An agent's handle of its node's container runtime.
@@ -28,7 +28,11 @@ impl Sandboxes for SimSandboxes {
         let fail = |_: Trouble| SandboxError("the simulation wants it so".to_owned());
         let runtime = self.runtime.clone();
         self.handle
-            .call(call, fail, move |_, _| at_once(runtime.list()))
+            .call(call, fail, move |world, _| {
+                let mut all = at_once(runtime.list())?;
+                all.retain(|_| !world.has(Bug::BlindToSandboxes));
+                Ok(all)
+            })
             .await
     }
 }

@@ -3,9 +3,11 @@
 mod accounting;
 mod acknowledged;
 mod creation;
+mod deleted;
 mod foreign;
 mod handshake;
 mod leadership;
+mod losses;
 mod ownership;
 mod pace;
 mod removal;
@@ -19,7 +21,7 @@ use super::{event::Event, truth::Truth};
 type Check = fn(&Truth, &Event<'_>, Instant) -> Result<(), String>;
 
 /// Every invariant, by the words in which a failure names it.
-const ALL: [(&str, Check); 10] = [
+const ALL: [(&str, Check); 12] = [
     ("1: an address has one owner, and is attached", ownership::check),
     ("2: what is owned is not taken away", removal::check),
     ("2: what is released was offered back", handshake::check),
@@ -30,6 +32,8 @@ const ALL: [(&str, Check); 10] = [
     ("7: cloud calls are bounded", pace::check),
     ("9: a creation happens once", creation::check),
     ("10: a replaced leader destroys nothing", leadership::check),
+    ("11: what is deleted is off the wire", deleted::check),
+    ("12: only what is lost is told as lost", losses::check),
 ];
 
 /// The first invariant that an event breaks, and how.

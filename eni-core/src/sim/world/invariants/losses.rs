@@ -1,0 +1,24 @@
+//! A pod is told to be deleted for the loss of its address only if somebody took the address away.
+
+use tokio::time::Instant;
+
+use crate::sim::world::{event::Event, truth::Truth};
+
+pub(super) fn check(truth: &Truth, event: &Event<'_>, _: Instant) -> Result<(), String> {
+    let Event::Bereaved { pod } = event else {
+        return Ok(());
+    };
+    let owners = truth.machines.iter().flat_map(|(node, machine)| {
+        let owned = machine.owned.iter();
+        owned.map(move |(key, allocation)| (node, key, allocation))
+    });
+    let mut theirs = owners.filter(|(.., allocation)| allocation.pod.as_ref() == Some(*pod));
+    let lost = theirs.any(|(node, key, allocation)| {
+        let mut addresses = allocation.addresses.iter();
+        truth.is_bereaved(node, key) || addresses.any(|ip| truth.is_taken(&allocation.eni, ip))
+    });
+    match lost {
+        true => Ok(()),
+        false => Err(format!("{pod} is told that its address is lost, and it is not")),
+    }
+}
