@@ -23,6 +23,7 @@ use crate::{
     cluster::{Cluster, Scope},
     env::Environment,
     leadership::Leadership,
+    policy::LISTING_LAG,
 };
 
 /// Batches of ENIs with orders under way that are read per polling interval.
@@ -118,10 +119,11 @@ impl PoolController {
         self.fence.listed();
     }
 
-    /// Reads all of our ENIs now and then, beside everything else.
+    /// Reads all of our ENIs now and then, beside everything else. The second reading is soon: what both it
+    /// and the first lack is gone.
     async fn audit(&self) {
         let interval = self.actor.config.audit_interval;
-        let mut pause = interval;
+        let mut pause = LISTING_LAG.min(interval);
         loop {
             sleep(pause).await;
             pause = match self.actor.inventory.audit().await {

@@ -187,6 +187,7 @@ mod tests {
             unassigning: Default::default(),
             vanished: Default::default(),
             settled: false,
+            confirmed: true,
         };
         NodeView {
             node: Node {

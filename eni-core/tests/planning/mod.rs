@@ -107,6 +107,7 @@ fn attached(name: &str, base: u8, count: u8) -> (EniRecord, EniView) {
         unassigning: BTreeSet::new(),
         vanished: BTreeSet::new(),
         settled: true,
+        confirmed: true,
     };
     (record(name, count.into()), EniView::Known(Box::new(observed)))
 }

@@ -43,6 +43,8 @@ pub(super) struct Seen {
     pub(super) doubtful: bool,
     /// The state before our last order to attach or detach it, which no listing was seen to leave yet.
     leaving: Option<EniState>,
+    /// We made it, and know what it was made with.
+    made: bool,
     /// Ordered and not yet listed.
     assigning: BTreeMap<IpAddr, Instant>,
     /// Ordered off, for as long as a listing may show them, even after one that lacked them.
@@ -75,6 +77,7 @@ impl Seen {
             missing: None,
             doubtful: false,
             leaving: None,
+            made: false,
             assigning: BTreeMap::new(),
             unassigning: BTreeMap::new(),
             absent: BTreeMap::new(),
@@ -98,6 +101,7 @@ impl Seen {
             unassigning: self.unassigning(),
             vanished: self.vanished(told.map(|entry| entry.ip)),
             settled: self.is_settled(),
+            confirmed: self.is_confirmed(),
             eni,
         }))
     }
@@ -126,6 +130,16 @@ impl Seen {
     /// Whether it takes an order now: none is under way, and nothing happens that we did not order.
     pub(super) fn is_settled(&self) -> bool {
         self.is_gone() || !self.is_moving() && self.absent.values().all(|absence| absence.ordered)
+    }
+
+    /// Whether all of its addresses are known: one listing may lack some.
+    fn is_confirmed(&self) -> bool {
+        self.absent.is_empty() && (self.made || self.listed_for() >= LAG)
+    }
+
+    /// The time between the first and the last complete listing.
+    fn listed_for(&self) -> Duration {
+        self.listed.map_or(Duration::ZERO, |(first, last)| last - first)
     }
 
     fn is_moving(&self) -> bool {
@@ -158,7 +172,7 @@ impl Seen {
     /// Those of the addresses that were told to its agent whose stay has ended: for longer than listings lag
     /// they do not have them, or the cloud has given them to it anew.
     fn vanished(&self, told: impl IntoIterator<Item = IpAddr>) -> BTreeSet<IpAddr> {
-        let confirmed = self.listed.is_some_and(|(first, last)| last >= first + LAG);
+        let confirmed = self.listed_for() >= LAG;
         let has = |ip: &IpAddr| {
             let mut addresses = self.eni.iter().flat_map(|eni| &eni.addresses);
             addresses.any(|address| address.ip == *ip)
@@ -202,6 +216,7 @@ impl Seen {
     pub(super) fn created(&mut self, eni: Eni) {
         self.eni = Some(eni);
         self.missing = None;
+        self.made = true;
     }
 
     /// It was ordered to `state`, which a listing may not show at once.

@@ -106,9 +106,14 @@ impl FromIterator<Action> for Plan {
 
 fn configure(view: &NodeView, random: &mut dyn FnMut() -> u64) -> Option<Action> {
     let spec = spec(view, None)?;
-    // An object that was deleted under running pods must not come back empty, not for a moment.
-    let unknown = |(_, eni): &(EniRecord, EniView)| matches!(eni, EniView::Unknown);
-    if view.enis.iter().any(unknown) {
+    // An object that was deleted under running pods must come back with all that they use: the agent tells a
+    // pod whose address is not in it to be deleted.
+    let known = |(_, eni): &(EniRecord, EniView)| match eni {
+        EniView::Unknown => false,
+        EniView::Known(known) => known.confirmed,
+        EniView::Absent | EniView::Gone => true,
+    };
+    if !view.enis.iter().all(known) {
         return None;
     }
     let NodeConfig { spec, pool, .. } = anew(view, spec, random);

@@ -16,6 +16,8 @@ pub struct Observed {
     pub vanished: BTreeSet<IpAddr>,
     /// No order is under way on it; only then it gets another.
     pub settled: bool,
+    /// All of its addresses are known: we made it, or listings that are far enough apart agree.
+    pub confirmed: bool,
 }
 
 impl Observed {
