@@ -8,7 +8,7 @@ use super::NodeService;
 use crate::{
     allocator::{Accepted, PoolCounts},
     journal::{Change, Hold, JournalError},
-    model::{EniId, Mac, NodePool, PodKey, PoolAddress, SandboxKey},
+    model::{Allocation, EniId, Mac, NodePool, PoolAddress, SandboxKey},
     network::EniLink,
 };
 
@@ -74,11 +74,19 @@ impl NodeService {
         Ok(accepted)
     }
 
-    /// Owners of addresses that vanished from their ENIs, with the pod where the runtime named it.
-    pub fn losses(&self) -> Vec<(SandboxKey, Option<PodKey>, IpAddr)> {
+    /// Owners of addresses that vanished, with what they own; without those whose pod has a newer sandbox.
+    pub fn losses(&self) -> Vec<(SandboxKey, Allocation, IpAddr)> {
         let state = self.state.lock();
-        let lost = state.pool.losses();
-        lost.map(|(key, owned, ip)| (key.clone(), owned.pod.clone(), ip))
+        let superseded = |key: &SandboxKey, owned: &Allocation| {
+            let this = owned.claimant(key);
+            let mut owners = state.pool.owners();
+            owners.any(|(other, owned)| owned.claimant(other).supersedes(&this, &self.boot))
+        };
+        let lost = state
+            .pool
+            .losses()
+            .filter(|(key, owned, _)| !superseded(key, owned));
+        lost.map(|(key, owned, ip)| (key.clone(), owned.clone(), ip))
             .collect()
     }
 

@@ -13,10 +13,22 @@ pub(super) fn check(truth: &Truth, event: &Event<'_>, _: Instant) -> Result<(), 
         owned.map(move |(key, allocation)| (node, key, allocation))
     });
     let mut theirs = owners.filter(|(.., allocation)| allocation.pod.as_ref() == Some(*pod));
-    let lost = theirs.any(|(node, key, allocation)| {
-        let mut addresses = allocation.addresses.iter();
-        truth.is_bereaved(node, key) || addresses.any(|ip| truth.is_taken(&allocation.eni, ip))
+    // Who was served by nothing loses nothing by it.
+    let served = truth.pods.values().any(|fact| {
+        let key = fact.served.as_ref();
+        key.is_some_and(|key| {
+            let owned = truth
+                .machines
+                .get(&fact.node)
+                .and_then(|machine| machine.owned.get(key));
+            owned.is_some_and(|owned| owned.pod.as_ref() == Some(*pod))
+        })
     });
+    let lost = !served
+        || theirs.any(|(node, key, allocation)| {
+            let mut addresses = allocation.addresses.iter();
+            truth.is_bereaved(node, key) || addresses.any(|ip| truth.is_taken(&allocation.eni, ip))
+        });
     match lost {
         true => Ok(()),
         false => Err(format!("{pod} is told that its address is lost, and it is not")),
