@@ -1,7 +1,10 @@
 //! The node's agent.
 
 mod node;
+pub mod proto;
 pub mod results;
+pub mod runtime;
 pub mod server;
+mod socket;
 
 pub use node::{AgentConfig, AgentError, Backends, run};
