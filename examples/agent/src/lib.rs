@@ -1,5 +1,6 @@
 //! The node's agent.
 
+pub mod devices;
 mod node;
 pub mod proto;
 pub mod results;
