@@ -9,7 +9,7 @@ use std::{
 
 use agent_api::Endpoint;
 use eni_core::{
-    agent::{Advertisement, Dialogue, DialogueConfig, NodeService, ServiceConfig},
+    agent::{Advertisement, Dialogue, DialogueConfig, NodeService, ServiceConfig, Witnesses},
     cluster::Cluster,
     env::Environment,
     gc::NodeCollector,
@@ -105,10 +105,6 @@ pub async fn run(
         network.clone(),
         config.dialogue,
     );
-    let dialogue = match service.recovering() {
-        true => dialogue.with_results(results::read(config.results).await),
-        false => dialogue,
-    };
     let (dialogue, plugin) = match config.devices {
         Some(devices) => {
             let advertisement = Arc::new(Advertisement::default());
@@ -120,6 +116,10 @@ pub async fn run(
     let known = service.clone();
     let sandboxes =
         sandboxes.unwrap_or_else(|| Arc::new(NamespaceSandboxes::new(move || known.namespaces())));
+    let dialogue = match service.recovering() {
+        true => dialogue.with_witnesses(witnesses(config.results, &*sandboxes).await),
+        false => dialogue,
+    };
     let collector = Arc::new(NodeCollector::new(
         service.clone(),
         network.clone(),
@@ -136,6 +136,19 @@ pub async fn run(
         () = collector.run(config.collection) => Ok(()),
         () = maintain(&config.node, &*network) => Ok(()),
         () = advertise(plugin) => Ok(()),
+    }
+}
+
+/// What the runtime knows of ADDs of which the journal does not.
+async fn witnesses(results: Vec<PathBuf>, sandboxes: &dyn Sandboxes) -> Witnesses {
+    let listed = sandboxes.list().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "pods that no kept result names stay nameless");
+        Vec::new()
+    });
+    Witnesses {
+        cached: results::read(results).await,
+        sandboxes: listed,
+        ..Witnesses::default()
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 use futures::StreamExt;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::{Advertisement, CachedResult, NodePods, NodeService};
+use super::{Advertisement, NodePods, NodeService, Witnesses};
 use crate::{
     cluster::{Cluster, Scope, WatchEvent},
     model::{InstanceId, Mac, NodeConfig, NodeName, SandboxKey},
@@ -75,7 +75,8 @@ pub struct Dialogue {
     config: DialogueConfig,
     published: Option<NodeConfig>,
     pods: Arc<NodePods>,
-    cached: Vec<CachedResult>,
+    /// What the runtime knows of earlier ADDs.
+    witnesses: Witnesses,
     /// How the kubelet is told, if it is.
     advertisement: Option<Arc<Advertisement>>,
     /// ENIs that ipamd took away and whose routes still stand.
@@ -103,16 +104,17 @@ impl Dialogue {
             config,
             published: None,
             pods: Arc::default(),
-            cached: Vec::new(),
+            witnesses: Witnesses::default(),
             advertisement: None,
             leaving: BTreeSet::new(),
             told: BTreeMap::new(),
         }
     }
 
-    /// With what the runtime keeps of earlier ADDs, for the case that the journal was lost.
-    pub fn with_results(mut self, cached: Vec<CachedResult>) -> Self {
-        self.cached = cached;
+    /// With what the runtime knows of earlier ADDs, for the case that the journal was lost; what the kernel
+    /// knows is added when it is needed.
+    pub fn with_witnesses(mut self, witnesses: Witnesses) -> Self {
+        self.witnesses = witnesses;
         self
     }
 
