@@ -24,14 +24,18 @@ impl Dialogue {
         let Some(advertisement) = &self.advertisement else {
             return;
         };
+        let last;
         let (pool, reported) = match &self.published {
-            Some(published) => (published.pool.clone(), published.agent.advertised),
+            Some(published) => (&published.pool, published.agent.advertised),
             // Until the cluster answers, what was granted last holds.
-            None => (self.service.published(), u32::MAX),
+            None => {
+                last = self.service.published();
+                (&last, u32::MAX)
+            }
         };
         if pool.capacity > 0 {
             advertisement.allow(Allowance {
-                allocatable: policy::to_tell(self.wanted(&pool), reported),
+                allocatable: policy::to_tell(self.wanted(pool), reported),
                 capacity: pool.capacity,
             });
         }

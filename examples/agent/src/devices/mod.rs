@@ -249,7 +249,8 @@ fn identify(path: &Path) -> io::Result<Option<SocketId>> {
         Ok(file) => Ok(file.file_type().is_socket().then(|| SocketId {
             device: file.dev(),
             inode: file.ino(),
-            changed: (file.ctime(), file.ctime_nsec()),
+            // Nothing writes to a socket's file: that it was modified last is that it was made.
+            made: (file.mtime(), file.mtime_nsec()),
         })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -14,13 +14,14 @@ pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// ten seconds itself (`dial` of its device manager).
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
-/// One making of a socket. A number of an inode is used again at once, the time is not.
+/// One making of a socket. A number of an inode is used again at once, the time of its making is not; and
+/// other rights or a security label do not make it another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SocketId {
     pub(super) device: u64,
     pub(super) inode: u64,
-    /// Seconds and nanoseconds.
-    pub(super) changed: (i64, i64),
+    /// When it was made, in seconds and nanoseconds.
+    pub(super) made: (i64, i64),
 }
 
 /// What is there now.
@@ -109,7 +110,7 @@ mod tests {
         SocketId {
             device: 1,
             inode,
-            changed: (0, 0),
+            made: (0, 0),
         }
     }
 
@@ -177,7 +178,7 @@ mod tests {
     #[test]
     fn a_socket_made_again_with_the_same_inode_is_another() {
         let again = SocketId {
-            changed: (0, 1),
+            made: (0, 1),
             ..KUBELET
         };
         let now = Instant::now();
