@@ -22,19 +22,38 @@ pub(super) struct Devices {
     healthy: BTreeSet<u32>,
 }
 
+/// What is known of the devices that kubelet has given out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct InUse {
+    /// The numbers of those that are.
+    pub(super) numbers: BTreeSet<u32>,
+    /// The others are free.
+    pub(super) complete: bool,
+}
+
 impl Devices {
     /// The devices by what may be told, after `before`.
     ///
     /// Those in use stay healthy whatever may be told: kubelet refuses a pod, even one that runs, whose
-    /// device is not. Where it is not known which are in use, none that was healthy changes.
-    pub(super) fn next(allowance: Allowance, before: Option<&Self>, in_use: Option<&BTreeSet<u32>>) -> Self {
-        let before = before.map(|before| &before.healthy);
-        let mut healthy = in_use.or(before).cloned().unwrap_or_default();
+    /// device is not. So none that was healthy changes unless there are too many and it is free for certain.
+    pub(super) fn next(allowance: Allowance, before: Option<&Self>, in_use: &InUse) -> Self {
+        let mut healthy = before.map_or_else(BTreeSet::new, |before| before.healthy.clone());
+        healthy.extend(&in_use.numbers);
+        let allowed = allowance.allocatable as usize;
+        if in_use.complete {
+            let surplus = healthy.len().saturating_sub(allowed);
+            let free = healthy
+                .iter()
+                .rev()
+                .filter(|number| !in_use.numbers.contains(number));
+            let surplus: Vec<_> = free.take(surplus).copied().collect();
+            healthy.retain(|number| !surplus.contains(number));
+        }
         let total = healthy.last().map_or(0, |last| last.saturating_add(1));
         let total = total.max(allowance.capacity).max(allowance.allocatable);
-        let lacking = (allowance.allocatable as usize).saturating_sub(healthy.len());
-        let free = (0..total).filter(|number| !healthy.contains(number));
-        let chosen: Vec<_> = free.take(lacking).collect();
+        let lacking = allowed.saturating_sub(healthy.len());
+        let others = (0..total).filter(|number| !healthy.contains(number));
+        let chosen: Vec<_> = others.take(lacking).collect();
         healthy.extend(chosen);
         Self { total, healthy }
     }
@@ -83,8 +102,15 @@ mod tests {
         }
     }
 
+    fn in_use(numbers: impl Into<BTreeSet<u32>>) -> InUse {
+        InUse {
+            numbers: numbers.into(),
+            complete: true,
+        }
+    }
+
     fn first(allocatable: u32, capacity: u32) -> Devices {
-        Devices::next(allowance(allocatable, capacity), None, None)
+        Devices::next(allowance(allocatable, capacity), None, &in_use([]))
     }
 
     fn healthy(devices: &Devices) -> Vec<u32> {
@@ -114,35 +140,52 @@ mod tests {
 
     #[test]
     fn a_lowered_list_spares_what_is_in_use() {
-        let before = first(9, 9);
-        let in_use = BTreeSet::from([1, 7]);
-        let lowered = Devices::next(allowance(4, 9), Some(&before), Some(&in_use));
+        let lowered = Devices::next(allowance(4, 9), Some(&first(9, 9)), &in_use([1, 7]));
         assert_eq!(healthy(&lowered), [0, 1, 2, 7]);
     }
 
     #[test]
     fn what_is_in_use_beyond_what_may_be_told_stays_and_is_counted() {
-        let in_use = BTreeSet::from([2, 5, 6]);
-        let lowered = Devices::next(allowance(1, 9), Some(&first(9, 9)), Some(&in_use));
+        let lowered = Devices::next(allowance(1, 9), Some(&first(9, 9)), &in_use([2, 5, 6]));
         assert_eq!((healthy(&lowered), lowered.allocatable()), (vec![2, 5, 6], 3));
         // Two of them ended.
-        let later = Devices::next(allowance(1, 9), Some(&lowered), Some(&BTreeSet::from([5])));
+        let later = Devices::next(allowance(1, 9), Some(&lowered), &in_use([5]));
         assert_eq!(healthy(&later), [5]);
     }
 
     #[test]
-    fn while_nobody_knows_what_is_in_use_a_list_grows_and_is_not_lowered() {
+    fn a_list_that_need_not_change_does_not() {
+        let before = Devices::next(allowance(4, 9), Some(&first(9, 9)), &in_use([7, 8]));
+        // A kubelet that has just started does not know its pods yet.
+        assert_eq!(Devices::next(allowance(4, 9), Some(&before), &in_use([])), before);
+    }
+
+    #[test]
+    fn while_nobody_knows_what_is_free_a_list_grows_and_is_not_lowered() {
         let before = first(4, 9);
-        assert_eq!(Devices::next(allowance(2, 9), Some(&before), None), before);
+        let unknown = InUse::default();
+        assert_eq!(Devices::next(allowance(2, 9), Some(&before), &unknown), before);
+        let grown = Devices::next(allowance(6, 9), Some(&before), &unknown);
+        assert_eq!(healthy(&grown), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_device_that_is_found_in_use_becomes_healthy() {
+        let partly = InUse {
+            complete: false,
+            ..in_use([8])
+        };
+        let found = Devices::next(allowance(2, 9), Some(&first(2, 9)), &partly);
+        assert_eq!(healthy(&found), [0, 1, 8]);
         assert_eq!(
-            healthy(&Devices::next(allowance(6, 9), Some(&before), None)),
-            [0, 1, 2, 3, 4, 5]
+            healthy(&Devices::next(allowance(2, 9), Some(&found), &in_use([8]))),
+            [0, 8]
         );
     }
 
     #[test]
     fn a_device_in_use_beyond_the_capacity_stays_listed() {
-        let devices = Devices::next(allowance(2, 3), None, Some(&BTreeSet::from([5])));
+        let devices = Devices::next(allowance(2, 3), None, &in_use([5]));
         assert_eq!(
             (healthy(&devices), devices.response().devices.len()),
             (vec![0, 5], 6)

@@ -3,8 +3,8 @@
 //!
 //! Options of a binary that belong here: `--device-plugin` (a [`DeviceConfig`]; off without), and
 //! `--advertise=attainable|bound` ([`DialogueConfig::advertise`](eni_core::agent::DialogueConfig)). It needs
-//! kubelet's folders `device-plugins` and `pod-resources`; without the latter the resource only grows, as
-//! nobody says which devices are in use.
+//! kubelet's folders `device-plugins` and `pod-resources`; without the latter the resource is not lowered,
+//! as nobody says which devices are in use.
 
 mod authority;
 mod calls;
@@ -13,6 +13,7 @@ mod list;
 mod registration;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
@@ -33,7 +34,7 @@ use tonic::transport::Server;
 use self::{
     calls::{Calls, OPTIONS},
     in_use::in_use,
-    list::Devices,
+    list::{Devices, InUse},
     registration::{Past, Registered, Seen, SocketId, Step, Watches, next},
 };
 use crate::{
@@ -53,8 +54,11 @@ const VERSION: &str = "v1beta1";
 /// How often the sockets are looked at. A kubelet that restarted is registered with within a second.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How often it is looked which devices are in use, besides at every change of the list.
+/// How often it is looked which devices are in use, besides at every change of what is allowed.
 const RECHECK: Duration = Duration::from_secs(30);
+
+/// How soon, while more is shown than is allowed.
+const RECHECK_SOON: Duration = Duration::from_secs(5);
 
 /// How long kubelet may take to answer a registration.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -115,35 +119,48 @@ impl DevicePlugin {
         loop {
             tokio::select! {
                 biased;
-                Ok(()) = allowed.changed() => self.renew().await,
-                _ = recheck.tick() => self.renew().await,
-                _ = look.tick() => self.keep_registered().await,
+                Ok(()) = allowed.changed() => {}
+                _ = recheck.tick() => {}
+                _ = look.tick() => {
+                    self.keep_registered().await;
+                    continue;
+                }
+            }
+            match self.renew().await {
+                true => recheck.reset(),
+                false => recheck.reset_after(RECHECK_SOON),
             }
         }
     }
 
-    /// Makes the list anew.
-    async fn renew(&self) {
+    /// Makes the list anew; whether it shows no more than is allowed.
+    async fn renew(&self) -> bool {
         let Some(allowance) = *self.advertisement.allowed().borrow() else {
-            return;
+            return true;
         };
         let DeviceConfig {
             resource,
             pod_resources,
             ..
         } = &self.config;
-        let in_use = in_use(pod_resources, resource).await;
+        let read = in_use(pod_resources, resource).await;
+        let complete = read.is_ok() && self.past.settled(Instant::now());
+        let (numbers, error) = match read {
+            Ok(numbers) => (numbers, None),
+            Err(error) => (BTreeSet::new(), Some(error)),
+        };
+        let in_use = InUse { numbers, complete };
         let before = self.devices.borrow().clone();
-        let devices = Devices::next(allowance, before.as_ref(), in_use.as_ref().ok());
-        if let Err(error) = in_use
-            && devices.allocatable() > allowance.allocatable
-        {
-            tracing::warn!(%error, %resource, shown = devices.allocatable(), allowed = allowance.allocatable,
+        let devices = Devices::next(allowance, before.as_ref(), &in_use);
+        let (shown, allowed) = (devices.allocatable(), allowance.allocatable);
+        if let Some(error) = error.filter(|_| shown > allowed) {
+            tracing::warn!(%error, %resource, shown, allowed,
                 "the resource is not lowered as long as kubelet does not say which devices are in use");
         }
         let devices = Some(devices);
         self.devices
             .send_if_modified(|shown| std::mem::replace(shown, devices.clone()) != devices);
+        shown <= allowed
     }
 
     /// Listens and registers where that is due.
@@ -161,6 +178,7 @@ impl DevicePlugin {
             }
         };
         let now = Instant::now();
+        self.past.notice(&seen, now);
         let done = match next(&seen, &self.past, now) {
             Step::Wait => return,
             Step::Listen => self.listen().await.map_err(|error| error.to_string()),

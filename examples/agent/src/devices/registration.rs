@@ -14,6 +14,9 @@ pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// ten seconds itself (`dial` of its device manager).
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long a kubelet that restarted may take to know its pods again, and by them what is in use.
+const SETTLE: Duration = Duration::from_secs(30);
+
 /// One making of a socket. A number of an inode is used again at once, the time of its making is not; and
 /// other rights or a security label do not make it another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub(super) struct Past {
     pub(super) listening: Option<SocketId>,
     /// The last registration, and the last step that failed, by kubelet's socket.
     pub(super) tried: Option<(SocketId, Instant)>,
+    /// When another kubelet than before was seen last.
+    pub(super) restarted: Option<Instant>,
     /// The kubelet that took a registration of the socket that we serve.
     pub(super) registered: Option<Registered>,
 }
@@ -72,6 +77,21 @@ pub(super) enum Step {
     Listen,
     /// Register with this kubelet.
     Register(SocketId),
+}
+
+impl Past {
+    /// Takes note of a kubelet that is not the one before.
+    pub(super) fn notice(&mut self, seen: &Seen, now: Instant) {
+        let other = |(known, _): (SocketId, Instant)| seen.kubelet.is_some_and(|kubelet| kubelet != known);
+        if self.tried.is_some_and(other) {
+            self.restarted = Some(now);
+        }
+    }
+
+    /// Whether kubelet knows all of its pods.
+    pub(super) fn settled(&self, now: Instant) -> bool {
+        self.restarted.is_none_or(|at| now >= at + SETTLE)
+    }
 }
 
 /// What is to be done next.
@@ -129,6 +149,7 @@ mod tests {
         Past {
             listening: Some(OWN),
             tried: Some((KUBELET, at)),
+            restarted: None,
             registered: Some(Registered {
                 kubelet: KUBELET,
                 at,
@@ -216,12 +237,27 @@ mod tests {
     }
 
     #[test]
+    fn a_kubelet_that_restarted_is_given_time_to_know_its_pods() {
+        let now = Instant::now();
+        let mut past = Past::default();
+        past.notice(&seen(Some(KUBELET), None, false), now);
+        assert!(past.settled(now), "this one may have run for long");
+        past = registered(now, true);
+        past.notice(&seen(Some(KUBELET), Some(OWN), true), now);
+        past.notice(&seen(None, None, false), now);
+        assert!(past.settled(now), "it is the same, or away");
+        past.notice(&seen(Some(RESTARTED), None, false), now);
+        assert!(!past.settled(now));
+        assert!(past.settled(now + SETTLE));
+    }
+
+    #[test]
     fn what_failed_is_tried_again_after_a_pause() {
         let now = Instant::now();
         let past = Past {
             listening: Some(OWN),
             tried: Some((KUBELET, now)),
-            registered: None,
+            ..Past::default()
         };
         let here = seen(Some(KUBELET), Some(OWN), false);
         assert_eq!(next(&here, &past, now), Step::Wait);
