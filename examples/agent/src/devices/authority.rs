@@ -26,9 +26,9 @@ const HEADERS: u8 = 1;
 /// The flags under which such a frame is nothing but one whole block: its end, no padding, no priority.
 const FLAGS: u8 = 0x04 | 0x08 | 0x20;
 const END_HEADERS: u8 = 0x04;
-/// `:authority` in HPACK's static table (RFC 7541, appendix A).
+/// The number of `:authority` in HPACK's static table (RFC 7541, appendix A).
 const AUTHORITY: usize = 1;
-/// What it is replaced by: a string of one byte that is not compressed. No name of a socket is shorter.
+/// What it is replaced by: a string of one byte, not compressed.
 const REPLACEMENT: [u8; 2] = [1, b'k'];
 
 /// The connection as our server may see it.
@@ -75,7 +75,8 @@ fn replaced(frame: &[u8]) -> Option<Vec<u8>> {
     if header[3] != HEADERS || header[4] & FLAGS != END_HEADERS {
         return None;
     }
-    let value = authority(block)?;
+    // An empty one would grow.
+    let value = authority(block).filter(|value| value.len() >= REPLACEMENT.len())?;
     let mut block = block.to_vec();
     block.splice(value, REPLACEMENT);
     let length = u32::try_from(block.len()).ok()?.to_be_bytes();
@@ -184,6 +185,11 @@ mod tests {
             replaced(&frame(HEADERS, END_HEADERS, &block(&[0x3f, 0x01, 0xbe]))),
             None
         );
+    }
+
+    #[test]
+    fn an_empty_authority_is_left_alone() {
+        assert_eq!(replaced(&frame(HEADERS, END_HEADERS, &block(&[0x41, 0]))), None);
     }
 
     #[test]
