@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use eni_core::{
-    agent::{Add, AddError, Dialogue, DialogueConfig, Grant, NodeService, ServiceConfig},
+    agent::{Add, AddError, Advertisement, Dialogue, DialogueConfig, Grant, NodeService, ServiceConfig},
     allocator::AddressRequest,
     cluster::{Cluster, Store, modify},
     env::SystemEnvironment,
@@ -127,6 +127,22 @@ const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
 impl Node {
     async fn new(before: impl AsyncFnOnce(&MemoryNetwork)) -> Self {
+        Self::start(before, |dialogue| dialogue).await
+    }
+
+    /// A node whose kubelet is told what it may have by `advertisement`.
+    async fn advertising(advertisement: &Arc<Advertisement>) -> Self {
+        Self::start(
+            async |_| {},
+            |dialogue| dialogue.with_advertisement(advertisement.clone()),
+        )
+        .await
+    }
+
+    async fn start(
+        before: impl AsyncFnOnce(&MemoryNetwork),
+        with: impl FnOnce(Dialogue) -> Dialogue,
+    ) -> Self {
         let cluster = MemoryCluster::new();
         let mut pool = pool_with(MAC);
         pool.enis[0].attached = [7, 8]
@@ -154,7 +170,7 @@ impl Node {
             network.clone(),
             DialogueConfig::default(),
         );
-        tokio::spawn(dialogue.run());
+        tokio::spawn(with(dialogue).run());
         let node = Self {
             cluster,
             network,
@@ -309,6 +325,51 @@ async fn a_lowered_grant_is_answered_at_once_and_a_raised_one_with_the_next_repo
     assert_eq!(node.config().await.agent.advertised, 4);
     sleep(Duration::from_secs(30)).await;
     assert_eq!(node.config().await.agent.advertised, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raised_grant_is_reported_at_once_and_then_told_to_the_kubelet() {
+    let advertisement = Arc::new(Advertisement::default());
+    let node = Node::advertising(&advertisement).await;
+    assert_eq!(node.config().await.agent.advertised, 9);
+    let mut allowed = advertisement.allowed();
+    assert_eq!(allowed.borrow_and_update().unwrap().allocatable, 9);
+    advertisement.tell(9);
+    node.cluster.set_latency(Duration::from_secs(1));
+    node.write_pool(|config| config.pool.granted = 12).await;
+    allowed.changed().await.unwrap();
+    assert_eq!(allowed.borrow().unwrap().allocatable, 12);
+    assert_eq!(node.config().await.agent.advertised, 12, "ipamd knew it by then");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lowered_grant_is_answered_only_once_the_kubelet_was_told() {
+    let advertisement = Arc::new(Advertisement::default());
+    let node = Node::advertising(&advertisement).await;
+    advertisement.tell(9);
+    node.write_pool(|config| config.pool.granted = 4).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(advertisement.allowed().borrow().unwrap().allocatable, 4);
+    assert_eq!(node.config().await.agent.advertised, 9, "the kubelet believes it");
+    // Six of them are in use, so that the kubelet cannot be told less.
+    advertisement.tell(6);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(node.config().await.agent.advertised, 6);
+    advertisement.tell(4);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(node.config().await.agent.advertised, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_process_advertised_stays_reported_until_the_kubelet_is_told() {
+    let advertisement = Arc::new(Advertisement::default());
+    let node = Node::advertising(&advertisement).await;
+    node.write_pool(|config| config.pool.granted = 4).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(node.config().await.agent.advertised, 9);
+    advertisement.tell(4);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(node.config().await.agent.advertised, 4);
 }
 
 #[tokio::test(start_paused = true)]

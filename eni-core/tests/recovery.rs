@@ -10,6 +10,7 @@ use eni_core::{
     journal::{CommitFault, Hold, Journal, MemoryJournal},
     model::*,
     network::{NodeNetwork, WiredPod},
+    sandbox::Sandbox,
 };
 use jiff::SignedDuration;
 use node::{COOLDOWN, Node, key, uid};
@@ -105,7 +106,7 @@ async fn lost() -> (Node, PodAddresses) {
 async fn seen(node: &Node) -> Witnesses {
     Witnesses {
         wired: node.network.survey().await.unwrap().pods,
-        cached: Vec::new(),
+        ..Witnesses::default()
     }
 }
 
@@ -254,11 +255,42 @@ async fn a_device_whose_rules_somebody_flushed_is_known_by_the_kept_result() {
         addresses: PodAddresses::default(),
     }];
     let cached = vec![cached("c1", "web", addresses)];
-    node.service.recover(&Witnesses { wired, cached }).await.unwrap();
+    let witnesses = Witnesses {
+        wired,
+        cached,
+        ..Witnesses::default()
+    };
+    node.service.recover(&witnesses).await.unwrap();
     assert_eq!(
         node.service.grant(&key("c1")).unwrap().allocation.addresses,
         addresses
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_whose_pod_the_runtime_alone_names_is_collected_when_that_is_gone() {
+    let (node, _) = lost().await;
+    node.publish().await;
+    let sandbox = Sandbox {
+        container: "c1".into(),
+        ready: true,
+        pod: Some((PodKey::new("default", "web"), uid("web"))),
+    };
+    let witnesses = Witnesses {
+        sandboxes: vec![sandbox],
+        ..seen(&node).await
+    };
+    node.service.recover(&witnesses).await.unwrap();
+    let owners = node.service.owners();
+    assert_eq!(owners[0].1.pod_uid, Some(uid("web")));
+    // The pod and its sandbox go, and the DEL is lost.
+    node.delete_pod("web");
+    node.kill("c1");
+    for _ in 0..10 {
+        node.collector.collect().await.unwrap();
+        advance(eni_core::gc::INTERVAL).await;
+    }
+    assert!(node.owners().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,7 +305,7 @@ async fn a_journal_that_remembers_needs_no_recovery() {
     };
     let witnesses = Witnesses {
         wired: vec![stranger],
-        cached: Vec::new(),
+        ..Witnesses::default()
     };
     assert_eq!(node.service.recover(&witnesses).await.unwrap(), []);
     assert_eq!(node.owners(), ["c1"]);

@@ -135,6 +135,7 @@ async fn a_sandbox_whose_namespace_nobody_told_cannot_be_told_to_be_dead() {
     let ready = Sandbox {
         container: "one".into(),
         ready: true,
+        pod: None,
     };
     assert_eq!(harness.list().await, [ready]);
 }

@@ -1,6 +1,7 @@
 //! The node's side: the service behind ADD and DEL, and its dialogue with ipamd.
 
 mod add;
+mod advertisement;
 mod del;
 mod dialogue;
 mod error;
@@ -14,6 +15,7 @@ mod service;
 mod status;
 mod supply;
 
+pub use advertisement::Advertisement;
 pub use dialogue::{Dialogue, DialogueConfig, Release};
 pub use error::{AddError, DelError, ReclaimError};
 pub use pods::NodePods;

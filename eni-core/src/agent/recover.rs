@@ -8,6 +8,8 @@
 //! * a cached result without a device makes one, too, unless the kernel shows its address at another
 //!   interface: a survey may have missed the device. If its sandbox is dead, garbage collection finds that
 //!   out as for every other owner;
+//! * whose pod an owner is of, the result says, or else the runtime's list of sandboxes. Of an owner whose pod
+//!   nobody knows it is never certain that it is gone;
 //! * of an interface that a DEL came for meanwhile the addresses only rest.
 
 use std::{collections::BTreeMap, net::IpAddr};
@@ -19,6 +21,7 @@ use crate::{
     journal::{Change, JournalError},
     model::{Allocation, EniId, Netns, NodePool, Origin, PodAddresses, PodKey, SandboxKey, Uid},
     network::WiredPod,
+    sandbox::Sandbox,
 };
 
 /// Who else knows what is owned.
@@ -28,6 +31,8 @@ pub struct Witnesses {
     pub wired: Vec<WiredPod>,
     /// Results of ADD that the runtime keeps, in `/var/lib/cni/results` as a rule.
     pub cached: Vec<CachedResult>,
+    /// The runtime's sandboxes, for their pods' names.
+    pub sandboxes: Vec<Sandbox>,
 }
 
 /// The result of an ADD that the runtime keeps until the DEL.
@@ -104,6 +109,10 @@ fn adopt(
         .iter()
         .map(|result| (&result.key, result))
         .collect();
+    let sandboxes = witnesses.sandboxes.iter();
+    let pods: BTreeMap<_, _> = sandboxes
+        .filter_map(|sandbox| Some((&sandbox.container, sandbox.pod.as_ref()?)))
+        .collect();
     let mut owners = BTreeMap::new();
     let mut taken: BTreeMap<IpAddr, &SandboxKey> = BTreeMap::new();
     for WiredPod { key, addresses } in &witnesses.wired {
@@ -130,6 +139,7 @@ fn adopt(
             pod_uid: result.and_then(|result| result.pod_uid.clone()),
             origin: Some(origin),
         };
+        let allocation = named(allocation, pods.get(&key.container).copied());
         owners.insert(key.clone(), allocation);
     }
     for (key, result) in cached {
@@ -155,9 +165,18 @@ fn adopt(
                 started: None,
             }),
         };
+        let allocation = named(allocation, pods.get(&key.container).copied());
         owners.insert(key.clone(), allocation);
     }
     owners
+}
+
+/// With the pod that the runtime names, where no result did.
+fn named(mut allocation: Allocation, pod: Option<&(PodKey, Uid)>) -> Allocation {
+    if let (None, Some((pod, uid))) = (&allocation.pod, pod) {
+        (allocation.pod, allocation.pod_uid) = (Some(pod.clone()), Some(uid.clone()));
+    }
+    allocation
 }
 
 /// The ENI that carries an address; of one that vanished nobody knows.

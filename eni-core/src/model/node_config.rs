@@ -120,7 +120,8 @@ pub struct AgentReport {
     /// Sandboxes that wait for an address.
     #[serde(default)]
     pub short: u32,
-    /// Addresses that the node advertises; a lowered grant is given to others only after this followed.
+    /// Addresses that the node advertises: never fewer than its kubelet may believe. A lowered grant is given
+    /// to others only after this followed.
     #[serde(default)]
     pub advertised: u32,
 }

@@ -2,6 +2,7 @@
 //!
 //! Each room answers one question and knows no cloud, no cluster and no clock of its own.
 
+mod advertise;
 mod choice;
 mod departure;
 mod grant;
@@ -9,6 +10,7 @@ mod leak;
 mod sizing;
 mod warm;
 
+pub use advertise::{Advertise, Allowance, InvalidAdvertise, advertised, to_report, to_tell};
 pub use choice::{Spread, spread};
 pub use departure::{Implausible, LISTING_LAG, Roll};
 pub use grant::{Claimant, Deal, GrantPolicy, Ledger, Share, Stock, deal};

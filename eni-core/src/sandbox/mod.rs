@@ -8,6 +8,8 @@ use async_trait::async_trait;
 
 pub use namespaces::NamespaceSandboxes;
 
+use crate::model::{PodKey, Uid};
+
 /// A sandbox that the runtime knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sandbox {
@@ -15,6 +17,8 @@ pub struct Sandbox {
     pub container: Arc<str>,
     /// It runs; one that does not has no network any more.
     pub ready: bool,
+    /// The pod and its uid, where the runtime tells.
+    pub pod: Option<(PodKey, Uid)>,
 }
 
 /// The runtime could not be asked, or did not answer completely.

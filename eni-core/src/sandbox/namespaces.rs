@@ -51,7 +51,11 @@ fn alive(known: Vec<(Arc<str>, Option<Netns>)>) -> Result<Vec<Sandbox>, SandboxE
     }
     let alive = alive.into_iter().filter(|(_, exists)| *exists);
     Ok(alive
-        .map(|(container, ready)| Sandbox { container, ready })
+        .map(|(container, ready)| Sandbox {
+            container,
+            ready,
+            pod: None,
+        })
         .collect())
 }
 

@@ -54,6 +54,7 @@ impl Sandboxes for MemorySandboxes {
         let sandbox = |(container, ready): (&Arc<str>, &bool)| Sandbox {
             container: container.clone(),
             ready: *ready,
+            pod: None,
         };
         Ok(state.sandboxes.iter().map(sandbox).collect())
     }
@@ -78,7 +79,8 @@ mod tests {
             listed,
             [Sandbox {
                 container: "a".into(),
-                ready: true
+                ready: true,
+                pod: None,
             }]
         );
     }

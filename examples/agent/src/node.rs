@@ -1,10 +1,15 @@
 //! One node's agent, assembled from its parts.
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future::{Future, pending},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use agent_api::Endpoint;
 use eni_core::{
-    agent::{Dialogue, DialogueConfig, NodeService, ServiceConfig},
+    agent::{Advertisement, Dialogue, DialogueConfig, NodeService, ServiceConfig, Witnesses},
     cluster::Cluster,
     env::Environment,
     gc::NodeCollector,
@@ -16,6 +21,7 @@ use eni_core::{
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
+    devices::{DeviceConfig, DevicePlugin},
     results,
     server::{self, ListenError, Listener, ServeError},
 };
@@ -43,6 +49,9 @@ pub struct AgentConfig {
     /// Where the runtime keeps the results of ADDs, which tell the owners if the journal was lost;
     /// [`results::DIRECTORIES`] as a rule. A directory that is not there is passed over.
     pub results: Vec<PathBuf>,
+    /// How it offers addresses to kubelet as a resource; `None`: it does not, and what may be advertised counts
+    /// as advertised.
+    pub devices: Option<DeviceConfig>,
 }
 
 /// What an agent works on.
@@ -52,7 +61,8 @@ pub struct Backends {
     pub cluster: Arc<dyn Cluster>,
     /// The node's kernel.
     pub network: Arc<dyn NodeNetwork>,
-    /// The runtime's sandboxes; `None`: they are told by their network namespaces.
+    /// The runtime's sandboxes, see [`runtime::sandboxes`](crate::runtime::sandboxes); `None`: they are told
+    /// by their network namespaces.
     pub sandboxes: Option<Arc<dyn Sandboxes>>,
     /// Clock and randomness.
     pub environment: Arc<dyn Environment>,
@@ -95,13 +105,21 @@ pub async fn run(
         network.clone(),
         config.dialogue,
     );
-    let dialogue = match service.recovering() {
-        true => dialogue.with_results(results::read(config.results).await),
-        false => dialogue,
+    let (dialogue, plugin) = match config.devices {
+        Some(devices) => {
+            let advertisement = Arc::new(Advertisement::default());
+            let plugin = DevicePlugin::new(devices, advertisement.clone());
+            (dialogue.with_advertisement(advertisement), Some(plugin))
+        }
+        None => (dialogue, None),
     };
     let known = service.clone();
     let sandboxes =
         sandboxes.unwrap_or_else(|| Arc::new(NamespaceSandboxes::new(move || known.namespaces())));
+    let dialogue = match service.recovering() {
+        true => dialogue.with_witnesses(witnesses(config.results, &*sandboxes).await),
+        false => dialogue,
+    };
     let collector = Arc::new(NodeCollector::new(
         service.clone(),
         network.clone(),
@@ -117,6 +135,27 @@ pub async fn run(
         () = waiters.run() => Ok(()),
         () = collector.run(config.collection) => Ok(()),
         () = maintain(&config.node, &*network) => Ok(()),
+        () = advertise(plugin) => Ok(()),
+    }
+}
+
+/// What the runtime knows of ADDs of which the journal does not.
+async fn witnesses(results: Vec<PathBuf>, sandboxes: &dyn Sandboxes) -> Witnesses {
+    let listed = sandboxes.list().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "pods that no kept result names stay nameless");
+        Vec::new()
+    });
+    Witnesses {
+        cached: results::read(results).await,
+        sandboxes: listed,
+        ..Witnesses::default()
+    }
+}
+
+async fn advertise(plugin: Option<DevicePlugin>) {
+    match plugin {
+        Some(plugin) => plugin.run().await,
+        None => pending().await,
     }
 }
 

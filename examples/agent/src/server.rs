@@ -4,6 +4,7 @@ mod calls;
 mod listener;
 mod replay;
 
+pub(crate) use listener::bind_unix;
 pub use listener::{ListenError, Listener};
 pub use replay::ReplayError;
 

@@ -144,6 +144,7 @@ async fn an_agent_without_its_journal_knows_running_pods_by_the_runtimes_results
             directory.path().join("not-there"),
             directory.path().join("results"),
         ],
+        devices: None,
     };
     let backends = Backends {
         cluster: Arc::new(cluster),

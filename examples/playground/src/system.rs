@@ -122,6 +122,7 @@ impl System {
             collection: eni_core::gc::INTERVAL,
             // Its journals outlive its runtime.
             results: Vec::new(),
+            devices: None,
         };
         let backends = Backends {
             cluster: Arc::new(self.cluster.connect()),

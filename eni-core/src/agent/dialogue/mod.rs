@@ -1,6 +1,7 @@
 //! The agent's side of the dialogue with ipamd over the NodeENIConfig: put published ENIs into
 //! service, offer back what is idle, report what ipamd cannot see.
 
+mod advertising;
 mod give_back;
 mod losses;
 mod pool;
@@ -15,11 +16,12 @@ use std::{
 use futures::StreamExt;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::{CachedResult, NodePods, NodeService};
+use super::{Advertisement, NodePods, NodeService, Witnesses};
 use crate::{
     cluster::{Cluster, Scope, WatchEvent},
     model::{InstanceId, Mac, NodeConfig, NodeName, SandboxKey},
     network::NodeNetwork,
+    policy::Advertise,
 };
 
 /// How the agent gives back what is idle.
@@ -44,6 +46,8 @@ pub struct DialogueConfig {
     pub report_interval: Duration,
     /// How long after a failure it tries again, 1 s by default.
     pub retry_interval: Duration,
+    /// What the node advertises.
+    pub advertise: Advertise,
     /// How often everything in the kernel is put right that others may have taken away, 10 s by default.
     pub repair_interval: Duration,
 }
@@ -55,6 +59,7 @@ impl Default for DialogueConfig {
             release_interval: Duration::from_secs(120),
             report_interval: Duration::from_secs(30),
             retry_interval: Duration::from_secs(1),
+            advertise: Advertise::Attainable,
             repair_interval: Duration::from_secs(10),
         }
     }
@@ -70,7 +75,10 @@ pub struct Dialogue {
     config: DialogueConfig,
     published: Option<NodeConfig>,
     pods: Arc<NodePods>,
-    cached: Vec<CachedResult>,
+    /// What the runtime knows of earlier ADDs.
+    witnesses: Witnesses,
+    /// How the kubelet is told, if it is.
+    advertisement: Option<Arc<Advertisement>>,
     /// ENIs that ipamd took away and whose routes still stand.
     leaving: BTreeSet<Mac>,
     /// When the loss of an owner's address was told last.
@@ -96,15 +104,23 @@ impl Dialogue {
             config,
             published: None,
             pods: Arc::default(),
-            cached: Vec::new(),
+            witnesses: Witnesses::default(),
+            advertisement: None,
             leaving: BTreeSet::new(),
             told: BTreeMap::new(),
         }
     }
 
-    /// With what the runtime keeps of earlier ADDs, for the case that the journal was lost.
-    pub fn with_results(mut self, cached: Vec<CachedResult>) -> Self {
-        self.cached = cached;
+    /// With what the runtime knows of earlier ADDs, for the case that the journal was lost; what the kernel
+    /// knows is added when it is needed.
+    pub fn with_witnesses(mut self, witnesses: Witnesses) -> Self {
+        self.witnesses = witnesses;
+        self
+    }
+
+    /// With somebody who tells the kubelet. Without, what may be advertised counts as advertised.
+    pub fn with_advertisement(mut self, advertisement: Arc<Advertisement>) -> Self {
+        self.advertisement = Some(advertisement);
         self
     }
 
@@ -121,6 +137,8 @@ impl Dialogue {
         let mut configs = self.cluster.node_configs().watch(scope.clone());
         let mut pods = self.cluster.pods().watch(scope);
         let mut waiting = self.service.waiting();
+        // Where nobody tells the kubelet this is closed, which switches its branch off.
+        let mut told = self.advertisement.clone().unwrap_or_default().told();
         let mut release = interval(self.config.release_interval);
         release.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut report = interval(self.config.report_interval);
@@ -138,6 +156,7 @@ impl Dialogue {
                 }
                 Some(event) = pods.next() => self.pods.learn(event),
                 Ok(()) = waiting.changed() => {}
+                Ok(()) = told.changed() => {}
                 _ = release.tick() => self.offer_back().await,
                 _ = report.tick() => {
                     self.report_losses();
@@ -160,6 +179,7 @@ impl Dialogue {
             }
             settled &= self.take_back().await;
             settled &= self.report(due).await;
+            self.advertise();
         }
     }
 

@@ -93,15 +93,17 @@ impl Dialogue {
         if !self.service.recovering() || self.published.is_none() {
             return true;
         }
-        let wired = match self.wired().await {
-            Ok(wired) => wired,
+        let witnesses = match self.wired().await {
+            Ok(wired) => Witnesses {
+                wired,
+                ..self.witnesses.clone()
+            },
             Err(error) => {
                 tracing::warn!(node = %self.node, %error, "the owners of a lost journal are not known yet");
                 return false;
             }
         };
-        let cached = self.cached.clone();
-        match self.service.recover(&Witnesses { wired, cached }).await {
+        match self.service.recover(&witnesses).await {
             Ok(_) => true,
             Err(error) => {
                 tracing::error!(node = %self.node, %error, "the owners of a lost journal are not recorded yet");

@@ -18,13 +18,15 @@ impl Dialogue {
             withdrawn: self.service.withdrawn().into_iter().filter(attached).collect(),
             held: u32::try_from(self.service.counts().cooling + self.orphans()).unwrap_or(u32::MAX),
             short: u32::try_from(*self.service.waiting().borrow()).unwrap_or(u32::MAX),
-            advertised: published.pool.granted,
+            advertised: self.advertised(published),
         };
         let before = &published.agent;
         let urgent = report.withdrawn != before.withdrawn
             || (report.short > 0) != (before.short > 0)
             // What a lowered grant frees is given to others only after this.
-            || report.advertised < before.advertised;
+            || report.advertised < before.advertised
+            // What is raised is told to the kubelet only after this.
+            || (self.advertisement.is_some() && report.advertised > before.advertised);
         if report == *before || !(urgent || due) {
             return true;
         }

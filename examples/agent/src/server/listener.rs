@@ -117,7 +117,7 @@ fn refuse_if_taken(endpoint: &Endpoint, path: &Path) -> Result<(), ListenError> 
 
 /// Binds beside the final path and moves the socket there, so that it is never seen with other rights
 /// and a stale one is replaced in one step.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+pub(crate) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(directory)?;
     let draft = directory.join(format!(".{}", std::process::id()));

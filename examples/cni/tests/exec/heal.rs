@@ -55,6 +55,7 @@ fn with_whole_agent(node: &Node, work: impl FnOnce()) {
         },
         collection: PERIOD,
         results: Vec::new(),
+        devices: None,
     };
     let backends = Backends {
         cluster: Arc::new(cluster.clone()),
