@@ -3,13 +3,14 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{
-    Args, CommandFactory, Parser, ValueEnum,
+    ArgAction, Args, CommandFactory, Parser, ValueEnum,
     error::{Error, ErrorKind},
 };
 use eni_core::{
     cloud::PaceConfig,
     model::{SubnetId, WarmRange},
 };
+use eni_kube::NodeMarkOptions;
 use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
 
@@ -44,6 +45,10 @@ pub struct Options {
     /// The Kubernetes API.
     #[command(flatten)]
     pub kubernetes: KubernetesFlags,
+
+    /// Marks of nodes.
+    #[command(flatten)]
+    pub marks: MarkFlags,
 
     /// Who leads.
     #[command(flatten)]
@@ -112,6 +117,19 @@ pub struct KubernetesFlags {
     /// The API server's own address, such as https://10.0.0.1:60002, so as not to depend on kube-proxy.
     #[arg(long, value_name = "URL")]
     pub master: Option<String>,
+}
+
+/// Marks of nodes that advertise no address for pods.
+#[derive(Clone, Debug, Args)]
+pub struct MarkFlags {
+    /// Sets the condition tke.cloud.tencent.com/ENIIPUnavailable.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, action = ArgAction::Set)]
+    pub enable_node_condition: bool,
+
+    /// Sets the taint tke.cloud.tencent.com/eni-ip-unavailable, and removes it once the node has addresses, whoever
+    /// set it.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, action = ArgAction::Set)]
+    pub enable_node_taint: bool,
 }
 
 /// Who leads. The names are those of Kubernetes' own components.
@@ -193,6 +211,14 @@ impl Options {
         WarmRange {
             min: self.pool.ip_min_warm_target,
             max: self.pool.ip_max_warm_target,
+        }
+    }
+
+    /// The marks that nodes shall have.
+    pub fn node_marks(&self) -> NodeMarkOptions {
+        NodeMarkOptions {
+            condition: self.marks.enable_node_condition,
+            taint: self.marks.enable_node_taint,
         }
     }
 
@@ -286,6 +312,21 @@ mod tests {
         assert_eq!(options.subnets, ["subnet-a", "subnet-b"].map(SubnetId::from));
         assert_eq!(options.election.leader_elect_resource_namespace, "kube-system");
         assert_eq!(options.cloud.eni_quota, None);
+    }
+
+    #[test]
+    fn a_switch_is_on_alone_or_as_it_says() {
+        let marks = |flags: &[&str]| read(flags).unwrap().node_marks();
+        let on = NodeMarkOptions {
+            condition: true,
+            taint: true,
+        };
+        assert_eq!(marks(&[]), NodeMarkOptions::default());
+        assert_eq!(
+            marks(&["--enable-node-condition", "--enable-node-taint=true"]),
+            on
+        );
+        assert_eq!(marks(&["--enable-node-taint=false"]), NodeMarkOptions::default());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use eni_core::{
     env::{Environment, SystemEnvironment},
 };
 use eni_kube::{
-    Election, ElectionOptions, KubeCluster, KubeOptions,
+    Election, ElectionOptions, KubeCluster, KubeOptions, NodeMarks,
     crd::{self, InstallError},
 };
 use kube::Client;
@@ -81,6 +81,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
 struct Ipamd {
     options: Options,
     cloud: Arc<dyn Cloud>,
+    client: Client,
     cluster: Arc<KubeCluster>,
     environment: Arc<dyn Environment>,
     status: Arc<Status>,
@@ -113,7 +114,12 @@ impl Ipamd {
         let election = Election::new(client.clone(), election(&options, identity), environment.clone());
         let kube_options = KubeOptions::new(COMPONENT);
         let ipamd = Self {
-            cluster: Arc::new(KubeCluster::new(client, &kube_options, environment.clone())),
+            cluster: Arc::new(KubeCluster::new(
+                client.clone(),
+                &kube_options,
+                environment.clone(),
+            )),
+            client,
             options,
             cloud,
             environment,
@@ -145,11 +151,26 @@ impl Ipamd {
                 leadership: leader.leadership(),
                 pools: pools.monitor(),
             });
+            let marks = NodeMarks::new(
+                self.client.clone(),
+                &KubeOptions::new(COMPONENT),
+                self.options.node_marks(),
+                self.environment.clone(),
+                leader.leadership(),
+            );
+            // The pools know when leadership is lost.
+            let duties = async {
+                tokio::select! {
+                    biased;
+                    () = pools.run() => {}
+                    never = marks.run() => match never {},
+                }
+            };
             let span = tracing::info_span!("term", number = term);
             let stopped = tokio::select! {
                 biased;
                 () = &mut shutdown => true,
-                () = pools.run().instrument(span) => false,
+                () = duties.instrument(span) => false,
             };
             self.status.end();
             // The controller is gone by now, and its calls with it.

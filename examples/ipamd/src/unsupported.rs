@@ -21,10 +21,6 @@ const FLAGS: &[(&[&str], &str)] = &[
         "subnets that pods nominate, which are a matter of static addresses",
     ),
     (
-        &["--enable-node-condition", "--enable-node-taint"],
-        "conditions and taints of nodes",
-    ),
-    (
         &[
             "--enable-customized-pod-cidr",
             "--enable-gr-route-controller",

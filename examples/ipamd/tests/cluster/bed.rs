@@ -192,6 +192,15 @@ impl Bed {
         let request = Request::new(path).replace(name, &PostParams::default(), body);
         self.client.request(request.expect("a request")).await
     }
+
+    /// Changes the status of a node as its kubelet does.
+    pub async fn edit_status(&self, node: &str, change: impl FnOnce(&mut Value)) -> kube::Result<Value> {
+        let mut object = self.find(NODES, node).await.expect("a node");
+        change(&mut object);
+        let body = serde_json::to_vec(&object).expect("JSON");
+        let request = Request::new(NODES).replace_subresource("status", node, &PostParams::default(), body);
+        self.client.request(request.expect("a request")).await
+    }
 }
 
 /// A node of the instance with its number.

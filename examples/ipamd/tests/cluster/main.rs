@@ -29,6 +29,7 @@ macro_rules! cases {
 cases![
     one_of_two_leads_and_pools_grow_with_pods,
     a_slip_of_an_operator_is_told_at_the_node_and_holds_up_nothing,
+    a_node_is_marked_until_it_advertises_addresses,
     sigterm_hands_over_at_once,
     a_killed_leader_is_waited_out,
     a_leader_that_loses_its_lease_becomes_a_candidate_and_leads_again,
@@ -144,6 +145,46 @@ async fn a_slip_of_an_operator_is_told_at_the_node_and_holds_up_nothing(bed: Arc
     pool(&bed, "node-1", 3).await;
     bed.put(NODES, bed::node("node-2")).await;
     pool(&bed, "node-2", 2).await;
+    drop(replica);
+}
+
+async fn a_node_is_marked_until_it_advertises_addresses(bed: Arc<Bed>) {
+    let mut theirs = bed::node("node-1");
+    theirs["spec"]["taints"] = json!([{"key": "theirs", "effect": "NoSchedule"}]);
+    bed.put(NODES, theirs).await;
+    let replica = Replica::start(&bed, &["--enable-node-taint", "--enable-node-condition"]).await;
+    let marked = async |tainted: bool, status: &str| {
+        eventually(&format!("tainted: {tainted}, condition: {status}"), async || {
+            let node = bed.find(NODES, "node-1").await?;
+            let has = |list: &Value, name: &str, value: &str| {
+                let entries = list.as_array().into_iter().flatten();
+                entries.into_iter().any(|entry| entry[name] == value)
+            };
+            let (taints, conditions) = (&node["spec"]["taints"], &node["status"]["conditions"]);
+            assert!(has(taints, "key", "theirs"), "{node}");
+            let ours = conditions.as_array()?.iter();
+            let ours = ours
+                .clone()
+                .find(|found| found["type"] == "tke.cloud.tencent.com/ENIIPUnavailable")?;
+            let right = has(taints, "key", "tke.cloud.tencent.com/eni-ip-unavailable") == tainted;
+            (right && ours["status"] == status).then_some(())
+        })
+        .await
+    };
+    marked(true, "True").await;
+    let advertise =
+        |node: &mut Value| node["status"]["allocatable"]["tke.cloud.tencent.com/eni-ip"] = json!("5");
+    eventually("it advertises", async || {
+        bed.edit_status("node-1", advertise).await.ok()
+    })
+    .await;
+    marked(false, "False").await;
+    let lose = |node: &mut Value| node["status"]["allocatable"]["tke.cloud.tencent.com/eni-ip"] = json!("0");
+    eventually("it lost them", async || {
+        bed.edit_status("node-1", lose).await.ok()
+    })
+    .await;
+    marked(true, "True").await;
     drop(replica);
 }
 
