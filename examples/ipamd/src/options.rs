@@ -340,6 +340,22 @@ mod tests {
     }
 
     #[test]
+    fn the_manifest_starts_it() {
+        let objects: Vec<serde_json::Value> =
+            serde_saphyr::from_multiple(include_str!("../deploy.yaml")).unwrap();
+        let deployment = objects
+            .iter()
+            .find(|object| object["kind"] == "Deployment")
+            .unwrap();
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let arguments = [&container["command"], &container["args"]];
+        let arguments = arguments.into_iter().flat_map(|list| list.as_array().unwrap());
+        let options = Options::read(arguments.map(|text| text.as_str().unwrap())).unwrap();
+        let port = &container["ports"][0]["containerPort"];
+        assert_eq!(port, options.health_address.port());
+    }
+
+    #[test]
     fn a_minimum_above_the_maximum_says_what_to_raise() {
         let message = refused(&["--ip-min-warm-target=10"]);
         assert!(

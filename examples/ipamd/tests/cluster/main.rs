@@ -54,6 +54,19 @@ async fn pool(bed: &Bed, node: &str, addresses: usize) -> Value {
     .await
 }
 
+/// How often an event was told that is one object, once it was told this often.
+async fn told(bed: &Bed, reason: &str, times: u64) -> u64 {
+    eventually(&format!("{reason} is told {times} times"), async || {
+        let mut events = bed.list(EVENTS).await;
+        events.retain(|event| event["reason"] == reason);
+        assert!(events.len() <= 1, "{events:?}");
+        let event = events.pop()?;
+        assert_eq!(event["source"]["component"], "tke-eni-ipamd");
+        event["count"].as_u64().filter(|count| *count >= times)
+    })
+    .await
+}
+
 async fn one_of_two_leads_and_pools_grow_with_pods(bed: Arc<Bed>) {
     for node in ["node-1", "node-2"] {
         bed.put(NODES, bed::node(node)).await;
@@ -192,6 +205,11 @@ async fn sigterm_hands_over_at_once(bed: Arc<Bed>) {
     let mut first = Replica::start(&bed, &[]).await;
     leads(&first).await;
     let second = Replica::start(&bed, &[]).await;
+    let mut elsewhere = bed::node("node-2");
+    elsewhere["metadata"]["labels"] = json!({"topology.kubernetes.io/zone": "zone-2"});
+    bed.put(NODES, elsewhere).await;
+    let told = told(&bed, "SubnetExhausted", 1).await;
+
     let begun = Instant::now();
     first.send(Signal::SIGTERM);
     assert_eq!(first.ended().await.code(), Some(0), "{}", first.log());
@@ -203,6 +221,8 @@ async fn sigterm_hands_over_at_once(bed: Arc<Bed>) {
     assert_eq!(lease["spec"]["leaseTransitions"], 1);
     bed.put(NODES, bed::node("node-1")).await;
     pool(&bed, "node-1", 5).await;
+    // What the first one told is counted up by the second.
+    self::told(&bed, "SubnetExhausted", told + 1).await;
 }
 
 async fn a_killed_leader_is_waited_out(bed: Arc<Bed>) {
