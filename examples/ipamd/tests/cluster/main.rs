@@ -33,6 +33,7 @@ cases![
     sigterm_hands_over_at_once,
     a_killed_leader_is_waited_out,
     a_leader_that_loses_its_lease_becomes_a_candidate_and_leads_again,
+    a_leader_cut_off_from_the_api_server_gives_up_and_leads_again,
     an_api_server_that_is_down_is_waited_for,
     what_cannot_run_says_what_to_do,
 ];
@@ -263,6 +264,23 @@ async fn a_leader_that_loses_its_lease_becomes_a_candidate_and_leads_again(bed: 
     bed.put(PODS, bed::pod("pod-1", "node-1")).await;
     pool(&bed, "node-1", 6).await;
     assert_eq!(bed.list(RECORDS).await.len(), 1);
+}
+
+async fn a_leader_cut_off_from_the_api_server_gives_up_and_leads_again(bed: Arc<Bed>) {
+    bed.put(NODES, bed::node("node-1")).await;
+    let replica = Replica::start(&bed, &[]).await;
+    pool(&bed, "node-1", 5).await;
+    let cut = Instant::now();
+    bed.server(|server| server.crash_server()).await;
+    eventually("it leads no more", async || {
+        (replica.metric("ipamd_leader").await == Some(0.0)).then_some(())
+    })
+    .await;
+    assert!(cut.elapsed() < LEASE, "the lease still holds off the others");
+    bed.server(|server| server.start_server().unwrap()).await;
+    leads(&replica).await;
+    bed.put(PODS, bed::pod("pod-1", "node-1")).await;
+    pool(&bed, "node-1", 6).await;
 }
 
 async fn an_api_server_that_is_down_is_waited_for(bed: Arc<Bed>) {
