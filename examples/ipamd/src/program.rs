@@ -72,9 +72,12 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     let environment = SystemEnvironment::shared();
     let identity = identity(environment.as_ref());
     let span = tracing::info_span!("ipamd", cluster = options.cluster_id, identity);
-    Ipamd::start(options, identity, environment, shutdown)
-        .instrument(span)
-        .await
+    let whole = async {
+        Ipamd::start(options, identity, environment, shutdown).await?;
+        tracing::info!("ipamd stops");
+        Ok(())
+    };
+    whole.instrument(span).await
 }
 
 /// What lasts longer than one leadership.
@@ -126,7 +129,6 @@ impl Ipamd {
             status,
         };
         ipamd.lead(&election, shutdown).await;
-        tracing::info!("ipamd stops");
         Ok(())
     }
 

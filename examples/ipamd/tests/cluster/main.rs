@@ -294,6 +294,10 @@ async fn an_api_server_that_is_down_is_waited_for(bed: Arc<Bed>) {
     })
     .await;
     assert_eq!(replica.get("/healthz").await.0, 200, "a restart would not help");
+    let mut other = Replica::start(&bed, &[]).await;
+    other.send(Signal::SIGTERM);
+    assert_eq!(other.ended().await.code(), Some(0), "it ends while it waits, too");
+    assert!(other.log().contains("ipamd stops"), "{}", other.log());
     bed.server(|server| server.start_server().unwrap()).await;
     leads(&replica).await;
 }
