@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | give the core a cluster | [`KubeCluster`] |
 //! | act only while no other process does | [`Election`] |
+//! | mark nodes without addresses for pods | [`NodeMarks`] |
 //! | define the custom resources | [`crd::install`], [`crd::definitions`] |
 //! | see Kubernetes' own objects as the core does | [`pod()`], [`node()`] |
 //!
@@ -19,6 +20,7 @@ mod events;
 mod informer;
 mod item;
 mod kind;
+mod marks;
 mod node;
 mod originals;
 mod pod;
@@ -29,5 +31,6 @@ mod wire;
 pub use cluster::{KubeCluster, KubeOptions};
 pub use election::{Election, ElectionOptions, Leader};
 pub use error::InvalidObject;
+pub use marks::{NodeMarkOptions, NodeMarks};
 pub use node::node;
 pub use pod::pod;

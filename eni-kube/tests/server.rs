@@ -35,6 +35,7 @@ cases![
     nonsense_is_refused_by_the_schema,
     nonsense_that_the_schema_lets_pass_is_told_of_and_loses_nothing,
     a_listing_with_nonsense_is_an_error_and_never_a_shorter_list,
+    a_senseless_warm_range_is_read_as_it_is_and_holds_up_nothing,
     an_event_that_repeats_is_one_object_with_a_count,
     a_pods_event_bears_the_pods_uid,
     watchers_of_a_scope_share_one_watch,
@@ -161,36 +162,49 @@ async fn events(bed: &Bed, reason: &str) -> Vec<Value> {
         .collect()
 }
 
+/// Makes an object unreadable by what the schema lets pass: Go takes a prefix length with a leading zero.
+fn spoil(object: &mut Value) {
+    object["status"] = json!({
+        "maximum": 1, "capacity": 2,
+        "eniInfos": [{
+            "id": "eni-1", "mac": "20:90:6f:00:00:01", "subnet": "subnet-1", "subnetCIDR": "10.0.0.0/024",
+            "gateway": "10.0.0.1", "primary": "10.0.0.2", "attached": [],
+        }],
+    });
+}
+
 async fn nonsense_that_the_schema_lets_pass_is_told_of_and_loses_nothing(bed: Arc<Bed>) {
     bed.put(NODE_CONFIGS, &node_config("node-a")).await;
     let cluster = bed.cluster();
     let mut watch = cluster.node_configs().watch(Scope::All);
     told(&mut watch, "node-a").await;
 
-    let nonsense = |object: &mut Value| object["spec"]["warm"] = json!({"min": 5, "max": 2});
-    bed.edit(NODE_CONFIGS, "node-a", nonsense).await.unwrap();
+    bed.edit(NODE_CONFIGS, "node-a", spoil).await.unwrap();
     let event = eventually("an event tells of it", async || {
         events(&bed, "Unreadable").await.pop()
     })
     .await;
     let message = event["message"].as_str().unwrap();
-    assert!(message.contains("spec.warm: min 5 is above max 2"), "{message}");
+    assert!(message.contains("status: invalid IP address syntax"), "{message}");
     assert_eq!(event["involvedObject"]["kind"], "NodeENIConfig");
     assert_eq!(event["involvedObject"]["name"], "node-a");
     assert!(watch.next().now_or_never().is_none(), "neither changed nor gone");
     let refused = cluster.node_configs().get("node-a").await.unwrap_err();
     assert!(matches!(&refused, ClusterError::Refused { .. }), "{refused}");
-    assert!(refused.to_string().contains("min 5 is above max 2"), "{refused}");
+    assert!(
+        refused.to_string().contains("invalid IP address syntax"),
+        "{refused}"
+    );
 
-    let right = |object: &mut Value| object["spec"]["warm"] = json!({"min": 1, "max": 2});
+    let right = |object: &mut Value| object["status"]["eniInfos"][0]["subnetCIDR"] = json!("10.0.0.0/24");
     bed.edit(NODE_CONFIGS, "node-a", right).await.unwrap();
-    assert_eq!(told(&mut watch, "node-a").await.spec.warm, WarmRange::new(1, 2));
+    assert_eq!(told(&mut watch, "node-a").await.pool.enis.len(), 1);
 }
 
 async fn a_listing_with_nonsense_is_an_error_and_never_a_shorter_list(bed: Arc<Bed>) {
     bed.put(NODE_CONFIGS, &node_config("node-a")).await;
     let mut nonsense = node_config("node-b");
-    nonsense["spec"]["warm"] = json!({"min": 5, "max": 2});
+    spoil(&mut nonsense);
     bed.put(NODE_CONFIGS, &nonsense).await;
     let configs = bed.cluster().node_configs();
     let refused = configs.list(&Scope::All).await.unwrap_err();
@@ -210,6 +224,30 @@ async fn a_listing_with_nonsense_is_an_error_and_never_a_shorter_list(bed: Arc<B
     bed.call(Request::new(NODE_CONFIGS).delete("node-b", &DeleteParams::default()))
         .await;
     told(&mut watch, "node-a").await;
+}
+
+async fn a_senseless_warm_range_is_read_as_it_is_and_holds_up_nothing(bed: Arc<Bed>) {
+    let senseless = WarmRange { min: 5, max: 2 };
+    let mut object = node_config("node-a");
+    object["spec"]["warm"] = json!(senseless);
+    bed.put(NODE_CONFIGS, &object).await;
+    bed.put(NODE_CONFIGS, &node_config("node-b")).await;
+    let configs = bed.cluster().node_configs();
+    let listed = configs.list(&Scope::All).await.unwrap();
+    let warm: Vec<_> = listed.iter().map(|read| read.object.spec.warm).collect();
+    assert_eq!(warm, [Some(senseless), None]);
+    let mut watch = configs.watch(Scope::All);
+    assert_eq!(told(&mut watch, "node-a").await.spec.warm, Some(senseless));
+
+    // An operator who slips takes nothing from what ipamd writes of the same node.
+    let publish = |config: &mut NodeConfig| {
+        config.pool.maximum = 9;
+        true
+    };
+    modify(configs.as_ref(), "node-a", publish).await.unwrap();
+    let found = configs.get("node-a").await.unwrap().object;
+    assert_eq!((found.pool.maximum, found.spec.warm), (9, Some(senseless)));
+    assert!(events(&bed, "Unreadable").await.is_empty());
 }
 
 async fn an_event_that_repeats_is_one_object_with_a_count(bed: Arc<Bed>) {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use eni_core::model::{
-    AgentReport, EniId, Mac, NodeConfig, NodePool, NodeSpec, PoolAddress, PoolEni, SubnetId, WarmRange,
+    AgentReport, EniId, Mac, NodeConfig, NodePool, NodeSpec, PoolAddress, PoolEni, SubnetId,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -38,11 +38,9 @@ struct EniInfo {
     releasing: Vec<PoolAddress>,
 }
 
+/// An operator's setting that makes no sense is read as it is: the core judges it, and goes on without it.
 pub(crate) fn read(object: &Value) -> Result<NodeConfig, String> {
     let spec: NodeSpec = part(object, "spec")?;
-    if let Some(WarmRange { min, max }) = spec.warm.filter(|warm| warm.min > warm.max) {
-        return Err(format!("spec.warm: min {min} is above max {max}"));
-    }
     let status: Option<Status> = part(object, "status")?;
     let agent: Option<AgentReport> = part(object, "agent")?;
     Ok(NodeConfig {

@@ -1,19 +1,19 @@
-//! ipamd: the one process of a cluster that talks to the cloud.
+//! ipamd, the one process of a cluster that talks to the cloud: assembled here, wired by the program
+//! `tke-eni-ipamd`. What is decided about addresses is in `eni_core::controller`.
 //!
-//! It is a library: its caller makes the controller, with its cloud, its cluster and its environment, and
-//! keeps a monitor of it where it wants one. What is decided is in `eni_core::controller`.
+//! | file | what |
+//! | --- | --- |
+//! | [`options`] | the flags, and what contradicts |
+//! | [`program`] | from start to end: the kinds, the election, a controller per leadership |
+//! | [`status`] | how this replica stands, for those who look |
+//! | [`http`] | `/healthz` and `/metrics` |
+#![deny(missing_docs)]
 
-use std::future::Future;
-
-use eni_core::controller::PoolController;
-
-/// Runs the controllers until `shutdown` is ready or leadership is lost. Orders under way are found again
-/// by the next run.
-pub async fn run(pools: PoolController, shutdown: impl Future<Output = ()>) {
-    tracing::info!(?pools, "ipamd starts");
-    tokio::select! {
-        biased;
-        () = shutdown => tracing::info!("ipamd stops"),
-        () = pools.run() => {}
-    }
-}
+pub mod connect;
+pub mod http;
+pub mod memory_cloud;
+mod metrics;
+pub mod options;
+pub mod program;
+pub mod status;
+mod unsupported;

@@ -86,8 +86,10 @@ impl System {
             parts: JoinSet::new(),
             errors: Arc::default(),
         };
-        let stop = system.stop.clone().cancelled_owned();
-        system.parts.spawn(ipamd::run(pools, stop));
+        let stop = system.stop.clone();
+        system
+            .parts
+            .spawn(async move { stop.run_until_cancelled(pools.run()).await.unwrap_or_default() });
         for node in &vpc.nodes {
             system.start_agent(node, environment.clone())?;
             cluster.put_node(NodeObject {
