@@ -94,11 +94,11 @@ found! {
     an_ipamd_that_takes_off_before_it_writes_is_found: UnassignAtOnce in 0..10, by ["2"];
     a_creation_with_a_new_token_for_each_try_is_found: NewTokenForEachTry in 0..10,
         often ["before", "after"], by ["9"];
-    an_ipamd_that_ignores_generations_is_found: IgnoreGeneration in 0..20,
+    an_ipamd_that_ignores_generations_is_found: IgnoreGeneration in 0..200,
         often ["agent-crash", "by-hand"], by ["2"];
     an_ipamd_that_takes_failure_for_absence_is_found: FailedListingIsEmpty in 0..10,
         often ["outage", "before", "throttled"], by ["12"];
-    a_del_by_the_pods_name_is_found: DelByPodName in 0..10, by ["4", "5"];
+    a_del_by_the_pods_name_is_found: DelByPodName in 0..40, by ["4", "5"];
     a_leader_that_is_deaf_to_its_replacement_is_found: DeafLeader in 0..10, often ["leader-change"], by ["10"];
     a_plugin_that_wires_what_another_pod_owns_is_found: WireAnothers in 0..5, by ["1"];
     a_plugin_that_does_not_ask_again_is_found: AskOnce in 0..10, often ["orphan"], by ["11"];
