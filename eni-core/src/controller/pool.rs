@@ -100,7 +100,9 @@ impl PoolController {
     pub async fn run(self) {
         let duties = async {
             self.first_audit().await;
-            futures::join!(self.work(), self.poll(), self.audit());
+            let listed = self.actor.inventory.listed();
+            let inherited = listed.is_some_and(|(_, enis)| !enis.is_empty());
+            futures::join!(self.work(), self.poll(), self.audit(inherited));
         };
         tokio::select! {
             biased;
@@ -119,11 +121,15 @@ impl PoolController {
         self.fence.listed();
     }
 
-    /// Reads all of our ENIs now and then, beside everything else. The second reading is soon: what both it
-    /// and the first lack is gone.
-    async fn audit(&self) {
+    /// Reads all of our ENIs now and then, beside everything else. Where some were `inherited` from an earlier
+    /// leader, the second reading is soon: what both it and the first lack is gone.
+    async fn audit(&self, inherited: bool) {
         let interval = self.actor.config.audit_interval;
-        let mut pause = LISTING_LAG.min(interval);
+        let mut pause = if inherited {
+            LISTING_LAG.min(interval)
+        } else {
+            interval
+        };
         loop {
             sleep(pause).await;
             pause = match self.actor.inventory.audit().await {
