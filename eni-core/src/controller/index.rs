@@ -84,15 +84,15 @@ impl Index {
         nodes.filter_map(|node| Some((&node.name, node.zone.as_ref()?)))
     }
 
-    /// The instances that our objects name, and those that nodes have.
+    /// The instances that our objects or nodes name, and those that nodes have. A node whose instance is gone
+    /// and of which nothing is left must not be taken for a new one.
     pub(super) fn instances(&self) -> (BTreeSet<InstanceId>, BTreeSet<InstanceId>) {
         let configs = self.configs.values().map(|config| &config.spec.instance);
         let records = self.records.values().map(|record| &record.instance);
         let alive = self.nodes.values().filter_map(|node| node.instance.as_ref());
-        (
-            configs.chain(records).cloned().collect(),
-            alive.cloned().collect(),
-        )
+        let alive: BTreeSet<_> = alive.cloned().collect();
+        let named = configs.chain(records).chain(&alive);
+        (named.cloned().collect(), alive)
     }
 
     /// The instances that nodes have, each with its node.

@@ -35,8 +35,9 @@ pub(super) async fn settle(chaos: &Chaos) {
         sleep(Duration::from_secs(5)).await;
         problems = wrong(chaos).await;
     }
-    // What was ordered a moment ago comes to its end: ENIs that are empty go last.
-    sleep(Duration::from_secs(300)).await;
+    // What was ordered a moment ago comes to its end, and an audit comes by: by then it is known which
+    // instances are gone.
+    sleep(AUDIT + Duration::from_secs(120)).await;
     let before = world.truth(|truth| truth.counted.clone());
     sleep(STEADY).await;
     let after = world.truth(|truth| truth.counted.clone());
