@@ -30,6 +30,8 @@ pub(super) struct Truth {
     pub(super) owners: BTreeMap<IpAddr, (NodeName, SandboxKey)>,
     /// Addresses that the world itself took off an ENI, until that ENI gets them again.
     pub(super) taken: BTreeSet<(EniId, IpAddr)>,
+    /// Addresses that the world has ever taken off an ENI.
+    pub(super) once_taken: BTreeSet<(EniId, IpAddr)>,
     /// Who owns by the journal what the world took away: nobody could know.
     pub(super) lost: BTreeSet<(NodeName, SandboxKey)>,
     /// When an address was last released, and on which node; until it leaves its ENI.
@@ -313,6 +315,7 @@ impl Truth {
         self.released.remove(&ip);
         if self.by_hand {
             self.taken.insert((eni.clone(), ip));
+            self.once_taken.insert((eni.clone(), ip));
             self.lost.extend(self.owners.remove(&ip));
         }
     }
