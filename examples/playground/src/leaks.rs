@@ -4,8 +4,9 @@ use eni_core::{
     cluster::{Cluster, Scope},
     model::EniKind,
 };
+use fabric::{dump::KernelDump, nodes::Node, vpc::Vpc};
 
-use crate::{dump::KernelDump, nodes::Node, system::System, vpc::Vpc};
+use crate::system::System;
 
 /// The kernels of all nodes before the system touched them.
 #[derive(Debug)]

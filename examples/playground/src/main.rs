@@ -3,8 +3,8 @@
 use std::{alloc::System, io, path::PathBuf, process::ExitCode};
 
 use cap::Cap;
+use fabric::isolate::{self, Isolated, IsolationError, RunDirectory};
 use playground::{
-    isolate::{self, Isolated, IsolationError, RunDirectory},
     options::{Cli, Command, Options},
     play::Play,
     plugins,

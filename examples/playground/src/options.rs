@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
-use crate::topology::LIMITS;
+use fabric::topology::LIMITS;
 
 /// Builds a VPC with nodes and pods on this machine, runs the whole system in it, checks that every
 /// pod reaches every other, takes everything down again and proves that nothing is left.

@@ -13,7 +13,7 @@ use std::{
 use futures::{StreamExt, stream};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::netns;
+use fabric::netns;
 
 /// Sources that send at the same time; more of them only fill the kernel's queues.
 const SOURCES: usize = 8;

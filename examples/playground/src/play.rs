@@ -9,10 +9,10 @@ use std::{
 };
 
 use eni_core::{model::WarmRange, sim::Latency};
+use fabric::{isolate::Isolated, topology::Topology, vpc::Vpc};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    isolate::Isolated,
     leaks::Baseline,
     options::Options,
     ping::{Endpoint, Matrix, every_pair},
@@ -22,8 +22,6 @@ use crate::{
     stats::Percentiles,
     survey,
     system::{System, endpoint},
-    topology::Topology,
-    vpc::Vpc,
 };
 
 /// How long the memory cloud takes for its orders, in the order of magnitude of a real one.

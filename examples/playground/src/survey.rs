@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use crate::{
-    isolate::Isolated, nodes::Node, ping::Endpoint, pods::Pods, report::NodeReport, stats::Percentiles,
-    system::System, vpc::Vpc,
-};
+use fabric::{isolate::Isolated, nodes::Node, vpc::Vpc};
+
+use crate::{ping::Endpoint, pods::Pods, report::NodeReport, stats::Percentiles, system::System};
 
 /// What each node has.
 pub async fn nodes(vpc: &Vpc, system: &System, pods: &Pods) -> Vec<NodeReport> {

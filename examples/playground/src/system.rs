@@ -15,11 +15,10 @@ use eni_core::{
     sim::MemoryCluster,
 };
 use eni_netlink::NetlinkNetwork;
+use fabric::{nodes::Node, vpc::Vpc};
 use parking_lot::Mutex;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
-
-use crate::{nodes::Node, vpc::Vpc};
 
 /// How long a released address rests; short, so that a run shows its addresses in use again.
 const COOLDOWN: Duration = Duration::from_secs(3);

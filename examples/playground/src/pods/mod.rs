@@ -13,14 +13,13 @@ use eni_core::{
     model::{NodeName, Pod, PodKey, PodPhase, Uid},
     sim::MemoryCluster,
 };
+use fabric::netns::NamedNamespace;
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{sync::Semaphore, time::sleep};
 
 pub use runtime::{Added, CniError, Runtime, Sandbox};
-
-use crate::netns::NamedNamespace;
 
 /// Calls of plugins on one node at the same time, as on a node that starts many pods.
 const CALLS: usize = 16;

@@ -9,11 +9,11 @@ use std::{
 };
 
 use eni_netlink::{kernel::Link, namespace::Namespace, socket::Netlink};
+use fabric::netns;
 use libtest_mimic::Failed;
 use nix::sys::socket::{
     AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket, sockopt,
 };
-use playground::netns;
 
 /// An IPv4 packet on a device.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
+use fabric::isolate::{self, RunDirectory};
 use libtest_mimic::{Arguments, Failed, Trial};
-use playground::isolate::{self, RunDirectory};
 use tokio::time::{sleep, timeout};
 
 /// No test takes longer on a machine that is not broken.

@@ -4,6 +4,7 @@ use std::{net::Ipv4Addr, path::PathBuf};
 
 use clap::Parser;
 use eni_core::sim::Latency;
+use fabric::{topology::Topology, vpc::Vpc};
 use libtest_mimic::Failed;
 use playground::{
     leaks::Baseline,
@@ -12,8 +13,6 @@ use playground::{
     play::Play,
     progress::Progress,
     system::System,
-    topology::Topology,
-    vpc::Vpc,
 };
 
 use crate::{capture::Capture, harness::eventually};

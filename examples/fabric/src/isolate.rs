@@ -90,7 +90,7 @@ pub enum IsolationError {
 impl RunDirectory {
     /// Makes it below the directory for temporary files. [`enter`] must have been called.
     pub fn create() -> Result<Self, IsolationError> {
-        let path = std::env::temp_dir().join(format!("eni-playground-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("eni-fabric-{}", std::process::id()));
         fs::create_dir(&path).map_err(|source| IsolationError::Step {
             step: format!("creating {}", path.display()),
             source,

@@ -9,7 +9,7 @@ use eni_core::{
 };
 
 use crate::{
-    fabric::{FabricError, VpcFabric},
+    data_plane::{FabricError, VpcFabric},
     nodes::Node,
     topology::{LIMITS, Topology},
 };

@@ -13,14 +13,14 @@ use eni_core::{
     sim::Latency,
 };
 use eni_netlink::{NetlinkNetwork, namespace::Namespace};
-use libtest_mimic::Failed;
-use playground::{
+use fabric::{
     netns::{self, NamedNamespace},
     nodes::Node,
-    ping::{Endpoint, every_pair, ping},
     topology::Topology,
     vpc::Vpc,
 };
+use libtest_mimic::Failed;
+use playground::ping::{Endpoint, every_pair, ping};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{capture::Capture, harness::eventually};
