@@ -1,3 +1,5 @@
+//! The command line, and the manifest that uses it.
+
 use std::path::Path;
 
 use super::*;

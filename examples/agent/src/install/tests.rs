@@ -1,3 +1,5 @@
+//! The installation on directories of its own, beside an agent that only says how it stands.
+
 use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,

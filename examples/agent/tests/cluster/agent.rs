@@ -35,7 +35,12 @@ pub struct Agent {
 impl Agent {
     /// Starts the agent of `node-1` on a port of 127.0.0.1 of its choice; returns when it has one.
     pub async fn start(bed: &Bed, node: &Node) -> Self {
-        let mut agent = Self::spawn(bed, node, &[]);
+        Self::start_with(bed, node, &[]).await
+    }
+
+    /// The same with more flags than the usual ones.
+    pub async fn start_with(bed: &Bed, node: &Node, more: &[&str]) -> Self {
+        let mut agent = Self::spawn(bed, node, more);
         let address = eventually("it listens", async || {
             let log = agent.log();
             let (_, rest) = log.split_once(" address=")?;

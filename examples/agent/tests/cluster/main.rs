@@ -3,6 +3,8 @@
 
 mod agent;
 mod bed;
+#[path = "../kubelet/mod.rs"]
+mod kubelet;
 mod node;
 
 use std::{os::unix::fs::PermissionsExt, process::ExitCode, sync::Arc};
@@ -10,6 +12,7 @@ use std::{os::unix::fs::PermissionsExt, process::ExitCode, sync::Arc};
 use agent::Agent;
 use bed::{Bed, Case, NODE_CONFIGS, NODES, PODS, eventually};
 use eni_core::cluster::{Cluster, modify};
+use kubelet::Kubelet;
 use nix::sys::signal::Signal;
 use node::{Node, address, published};
 use serde_json::json;
@@ -26,6 +29,7 @@ macro_rules! cases {
 cases![
     a_new_node_gets_its_network_with_its_first_eni_and_not_before,
     a_pod_is_served_by_the_installed_plugin_and_its_operator_sees_it,
+    kubelet_is_offered_what_ipamd_grants_and_no_more_than_is_bound_where_told_so,
     it_asks_for_what_concerns_its_own_node_alone_and_is_refused_nothing,
     a_killed_agent_serves_again_from_its_journal_without_the_api_server,
     a_second_agent_on_a_node_ends_and_disturbs_nothing,
@@ -155,6 +159,32 @@ async fn a_pod_is_served_by_the_installed_plugin_and_its_operator_sees_it(bed: A
         (bed.find(NODE_CONFIGS, "node-1").await["agent"]["advertised"] == 7).then_some(())
     })
     .await;
+}
+
+async fn kubelet_is_offered_what_ipamd_grants_and_no_more_than_is_bound_where_told_so(bed: Arc<Bed>) {
+    let (node, kubelet) = (Node::boot(), Kubelet::start());
+    registered(&bed, "node-1", "ins-1", 3).await;
+    let directory = format!("--kubelet-dir={}", kubelet.directory().display());
+    let flags = ["--device-plugin=true", &directory];
+    let shows = async |healthy: usize| {
+        let kubelet = &kubelet;
+        let look = || kubelet.with(|known| known.devices.clone());
+        eventually(&format!("kubelet is shown {healthy}"), async || {
+            look().filter(|(shown, total)| (shown.len(), *total) == (healthy, 9))
+        })
+        .await;
+    };
+    let mut agent = Agent::start_with(&bed, &node, &flags).await;
+    shows(7).await;
+    eventually("ipamd reads it", async || {
+        (bed.find(NODE_CONFIGS, "node-1").await["agent"]["advertised"] == 7).then_some(())
+    })
+    .await;
+    agent.send(Signal::SIGTERM);
+    assert!(agent.ended().await.success());
+    let bound = [flags[0], flags[1], "--advertise=bound"];
+    let _agent = Agent::start_with(&bed, &node, &bound).await;
+    shows(3).await;
 }
 
 async fn it_asks_for_what_concerns_its_own_node_alone_and_is_refused_nothing(bed: Arc<Bed>) {
