@@ -9,7 +9,12 @@ use eni_core::{
 };
 use kube::Client;
 
-use crate::{calls::Calls, events::Reporter, informer::Backing, view::View};
+use crate::{
+    calls::Calls,
+    events::Reporter,
+    informer::{Backing, Heard},
+    view::View,
+};
 
 /// How a process appears to the cluster.
 #[derive(Clone, Debug)]
@@ -46,6 +51,7 @@ pub struct KubeCluster {
     pods: Arc<View<Pod>>,
     nodes: Arc<View<Node>>,
     reporter: Reporter,
+    heard: Heard,
 }
 
 impl KubeCluster {
@@ -62,14 +68,23 @@ impl KubeCluster {
             calls,
             reporter: reporter.clone(),
             environment,
+            heard: Heard::default(),
         };
+        let heard = backing.heard.clone();
         Self {
             node_configs: Arc::new(View::new(backing.clone())),
             eni_records: Arc::new(View::new(backing.clone())),
             pods: Arc::new(View::new(backing.clone())),
             nodes: Arc::new(View::new(backing)),
             reporter,
+            heard,
         }
+    }
+
+    /// How long ago the API server said anything on a watch that is under way: an idle one is sent a bookmark about
+    /// once a minute. `None`: nothing yet.
+    pub fn heard(&self) -> Option<Duration> {
+        self.heard.age()
     }
 }
 

@@ -12,6 +12,7 @@ use kube::core::{
     WatchEvent,
     params::{ListParams, WatchParams},
 };
+use parking_lot::Mutex;
 use tokio::{
     task::AbortHandle,
     time::{Instant, sleep, timeout},
@@ -53,6 +54,22 @@ pub(crate) struct Backing {
     pub(crate) calls: Calls,
     pub(crate) reporter: Reporter,
     pub(crate) environment: Arc<dyn Environment>,
+    pub(crate) heard: Heard,
+}
+
+/// When the API server was heard last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heard(Arc<Mutex<Option<Instant>>>);
+
+impl Heard {
+    /// How long ago.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.0.lock().map(|at| at.elapsed())
+    }
+
+    fn now(&self) {
+        *self.0.lock() = Some(Instant::now());
+    }
 }
 
 /// The objects of one kind and scope, followed until it is dropped.
@@ -140,6 +157,7 @@ impl<T: Kind> Follower<T> {
         };
         let request = requests::<T>(None).list(&parameters);
         let listing: Listing<T> = self.backing.calls.send(request, LIST_PATIENCE).await?;
+        self.backing.heard.now();
         for unreadable in self.table.reset(listing.items) {
             self.complain(unreadable);
         }
@@ -201,6 +219,7 @@ impl<T: Kind> Follower<T> {
                 Ok(Err(error)) => return ended(error.into()),
                 Err(_) => return End::Failed("the server fell silent".to_owned()),
             };
+            self.backing.heard.now();
             match event {
                 WatchEvent::Added(item) | WatchEvent::Modified(item) => {
                     version.clone_from(&item.version.0.to_string());

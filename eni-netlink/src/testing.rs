@@ -66,8 +66,13 @@ pub fn kernel_tests(tests: Vec<KernelTest>) -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// Leaves the machine's namespaces.
-fn isolate() -> Result<(), String> {
+/// Leaves the machine's network and mount namespaces, for a test program with a runner of its own. To be called first
+/// in `main`, while the process has a single thread.
+///
+/// # Errors
+///
+/// Why the kernel permits it neither to root nor in a user namespace.
+pub fn isolate() -> Result<(), String> {
     let apart = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
     let (uid, gid) = (geteuid(), getegid());
     let as_root = if uid.is_root() {

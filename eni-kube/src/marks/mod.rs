@@ -28,7 +28,7 @@ use crate::{
     KubeOptions,
     calls::{CallError, Calls, PATIENCE},
     events::Reporter,
-    informer::Backing,
+    informer::{Backing, Heard},
     kind::{Kind, Selector, requests},
     view::View,
 };
@@ -88,6 +88,7 @@ impl NodeMarks {
                 calls: calls.clone(),
                 reporter,
                 environment: environment.clone(),
+                heard: Heard::default(),
             }),
             calls,
             options,

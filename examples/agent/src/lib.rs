@@ -9,13 +9,18 @@
 //! | [`server`] | what the CNI plugins call |
 //! | [`devices`] | what kubelet is told |
 //! | [`runtime`], [`results`] | what the container runtime knows |
+//! | [`introspection`], [`history`] | what its operator can see |
 //! | [`install`] | what the container runtime is given: the plugins and their configuration |
 #![deny(missing_docs)]
 
 pub mod devices;
 mod file;
+pub mod history;
+mod http;
 pub mod install;
 mod instance;
+pub mod introspection;
+mod metrics;
 mod node;
 pub mod options;
 mod primary;
@@ -25,6 +30,7 @@ pub mod results;
 pub mod runtime;
 pub mod server;
 mod socket;
+mod status;
 mod unsupported;
 
 pub use instance::RememberError;

@@ -22,8 +22,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     devices::{DeviceConfig, DevicePlugin},
+    history::{History, Timed},
     results,
-    server::{self, ListenError, Listener, ServeError},
+    server::{self, ListenError, Listener, ServeError, Served},
 };
 
 /// How often the node's own settings are put right. Also how long a deleted pod's device may linger.
@@ -85,11 +86,9 @@ pub enum AgentError {
 /// A node's agent whose socket listens and which serves nobody yet.
 pub struct Agent {
     config: AgentConfig,
-    service: Arc<NodeService>,
-    network: Arc<dyn NodeNetwork>,
+    served: Served,
     dialogue: Dialogue,
     plugin: Option<DevicePlugin>,
-    collector: Arc<NodeCollector>,
     listener: Listener,
 }
 
@@ -113,13 +112,17 @@ impl Agent {
     ///
     /// [`AgentError::Journal`] and [`AgentError::Listen`].
     pub async fn open(config: AgentConfig, backends: Backends) -> Result<Self, AgentError> {
-        let journal = Arc::new(FileJournal::open(&config.journal).await?);
         let Backends {
             cluster,
             network,
             sandboxes,
             environment,
         } = backends;
+        let history = Arc::new(History::new(environment.clone()));
+        let journal = Arc::new(Timed {
+            journal: FileJournal::open(&config.journal).await?,
+            history: history.clone(),
+        });
         let service = NodeService::open(journal, environment, config.service).await?;
         let (node, instance) = (config.node.clone(), config.instance.clone());
         let dialogue = Dialogue::new(
@@ -154,18 +157,26 @@ impl Agent {
         let listener = Listener::bind(&config.endpoint).await?;
         Ok(Self {
             config,
-            service,
-            network,
+            served: Served {
+                service,
+                network,
+                collector,
+                history,
+            },
             dialogue,
             plugin,
-            collector,
             listener,
         })
     }
 
     /// Who gives the addresses, for those who look at it.
     pub fn service(&self) -> Arc<NodeService> {
-        self.service.clone()
+        self.served.service.clone()
+    }
+
+    /// What it did last.
+    pub fn history(&self) -> Arc<History> {
+        self.served.history.clone()
     }
 
     /// Serves until `shutdown`.
@@ -176,19 +187,22 @@ impl Agent {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
         let Self {
             config,
-            service,
-            network,
+            served,
             dialogue,
             plugin,
-            collector,
             listener,
         } = self;
-        let waiters = service.clone();
+        let Served {
+            service,
+            network,
+            collector,
+            ..
+        } = served.clone();
         tokio::select! {
             biased;
-            ended = server::run(listener, service, network.clone(), collector.clone(), shutdown) => Ok(ended?),
+            ended = server::run(listener, served, shutdown) => Ok(ended?),
             () = dialogue.run() => Ok(()),
-            () = waiters.run() => Ok(()),
+            () = service.run() => Ok(()),
             () = collector.run(config.collection) => Ok(()),
             () = maintain(&config.node, &*network) => Ok(()),
             () = advertise(plugin) => Ok(()),

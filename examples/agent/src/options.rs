@@ -82,6 +82,14 @@ pub struct NodeFlags {
     #[arg(long, value_name = "ENDPOINT", default_value = Endpoint::DEFAULT)]
     pub endpoint: Endpoint,
 
+    /// A socket of its own where root can see what the agent knows.
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        default_value = "/var/run/tke-eni-agent/introspection.sock"
+    )]
+    pub introspection_socket: PathBuf,
+
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:61679")]
     pub health_address: SocketAddr,

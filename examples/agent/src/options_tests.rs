@@ -1,3 +1,5 @@
+//! The command line, and the manifest that uses it.
+
 use std::path::Path;
 
 use super::*;
@@ -109,5 +111,50 @@ fn nonsense_of_every_kind_is_refused() {
         let name = flag.split('=').next().unwrap();
         let error = read(&[flag]).unwrap_err().to_string();
         assert!(error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn the_manifest_starts_it_and_mounts_what_it_works_with() {
+    let objects: Vec<serde_json::Value> =
+        serde_saphyr::from_multiple(include_str!("../deploy.yaml")).unwrap();
+    let daemons = objects
+        .iter()
+        .find(|object| object["kind"] == "DaemonSet")
+        .unwrap();
+    let container = &daemons["spec"]["template"]["spec"]["containers"][0];
+    let arguments = [&container["command"], &container["args"]];
+    let arguments = arguments.into_iter().flat_map(|list| list.as_array().unwrap());
+    let options = Options::read(arguments.map(|text| text.as_str().unwrap())).unwrap();
+    assert_eq!(
+        container["ports"][0]["containerPort"],
+        options.node.health_address.port()
+    );
+    let config = options.agent("node-1".into(), "ins-1".into());
+    let Endpoint::Unix(socket) = config.endpoint else {
+        panic!("the plugins find it by a socket")
+    };
+    let Runtime::Cri(runtime) = options.kubelet.container_runtime_endpoint else {
+        panic!("the runtime is asked")
+    };
+    let devices = config.devices.unwrap();
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let mounts: Vec<_> = mounts
+        .iter()
+        .map(|mount| Path::new(mount["mountPath"].as_str().unwrap()))
+        .collect();
+    for path in [
+        &config.journal,
+        &socket,
+        &options.node.introspection_socket,
+        &options.cni.cni_bin_dir,
+        &options.cni.cni_conf_dir,
+        &devices.directory,
+        &devices.pod_resources,
+        &runtime.path().to_owned(),
+        &config.results[0],
+        &config.results[1],
+    ] {
+        assert!(mounts.iter().any(|mount| path.starts_with(mount)), "{path:?}");
     }
 }

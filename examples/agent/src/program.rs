@@ -12,17 +12,19 @@ use eni_kube::{ConnectError, KubeCluster, KubeOptions, connect};
 use eni_netlink::NetlinkNetwork;
 use tokio::{
     net::TcpListener,
-    task::{JoinError, spawn_blocking},
+    task::{JoinError, JoinSet, spawn_blocking},
 };
 use tracing::Instrument;
 
 use crate::{
-    Agent, AgentError, Backends, PrimaryError, RememberError,
+    Agent, AgentError, Backends, PrimaryError, RememberError, http,
     install::Installer,
-    instance,
+    instance, introspection,
     options::{Options, Runtime},
     primary,
     runtime::{CriSandboxes, DEADLINE},
+    server::{ListenError, bind_alone},
+    status::{Serving, Status},
 };
 
 /// The source of our events.
@@ -51,6 +53,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The operator's socket.
+    #[error("--introspection-socket: {0}")]
+    Introspection(#[from] ListenError),
     /// The node's directory.
     #[error(transparent)]
     Remember(#[from] RememberError),
@@ -98,8 +103,13 @@ async fn work(
     let address = options.node.health_address;
     let bound = TcpListener::bind(address).await;
     let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
-    let (address, _listener) = bound.map_err(|source| StartError::Port { address, source })?;
+    let (address, listener) = bound.map_err(|source| StartError::Port { address, source })?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, %primary, "the agent starts");
+    let status = Arc::new(Status::new(node.clone(), cluster.clone()));
+    let socket = bind_alone(&options.node.introspection_socket)?;
+    let mut servers = JoinSet::new();
+    servers.spawn(http::serve(listener, status.clone()));
+    servers.spawn(introspection::serve(socket, status.clone()));
 
     let instance = tokio::select! {
         biased;
@@ -119,8 +129,14 @@ async fn work(
         sandboxes,
         environment,
     };
-    let agent = Agent::open(options.agent(node, instance), backends).await?;
-    let installer = options.install().map(Installer::new);
+    let agent = Agent::open(options.agent(node, instance.clone()), backends).await?;
+    let installer = options.install().map(|config| Arc::new(Installer::new(config)));
+    status.begin(Serving {
+        instance,
+        service: agent.service(),
+        history: agent.history(),
+        installer: installer.clone(),
+    });
     let install = async {
         match &installer {
             Some(installer) => installer.run().await,

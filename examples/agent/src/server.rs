@@ -4,8 +4,8 @@ mod calls;
 mod listener;
 mod replay;
 
-pub(crate) use listener::bind_unix;
 pub use listener::{ListenError, Listener};
+pub(crate) use listener::{bind_alone, bind_unix};
 pub use replay::ReplayError;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -18,8 +18,23 @@ use tonic::transport::Server;
 
 use calls::Calls;
 
+use crate::history::History;
+
 /// How long plugins that are wiring a pod are waited for when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// What the calls are about.
+#[derive(Clone)]
+pub struct Served {
+    /// Who gives the addresses.
+    pub service: Arc<NodeService>,
+    /// The node's kernel.
+    pub network: Arc<dyn NodeNetwork>,
+    /// Who takes back what nobody uses.
+    pub collector: Arc<NodeCollector>,
+    /// Where the calls are remembered.
+    pub history: Arc<History>,
+}
 
 /// Why the server ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -43,19 +58,17 @@ pub enum ServeError {
 /// wiring a pod end.
 pub async fn run(
     listener: Listener,
-    service: Arc<NodeService>,
-    network: Arc<dyn NodeNetwork>,
-    collector: Arc<NodeCollector>,
+    served: Served,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let endpoint = listener.endpoint().clone();
     let spool = Spool::new(endpoint.spool_directory());
     // The socket listens already. A plugin that found none has written its record by now, or finds the
     // socket when it looks once more after writing; so no record is left behind.
-    replay::all(&spool, &service, &*network).await?;
+    replay::all(&spool, &served.service, &*served.network).await?;
 
     let stopping = CancellationToken::new();
-    let calls = Calls::new(service, network, collector, spool, stopping.clone());
+    let calls = Calls::new(served, spool, stopping.clone());
     let router = Server::builder().add_service(AgentServer::new(calls));
     let serve = listener.serve(router, stopping.clone().cancelled_owned());
     tokio::pin!(serve);
@@ -72,4 +85,10 @@ pub async fn run(
         ended = &mut serve => ended,
     };
     ended.map_err(|source| ServeError::Transport { endpoint, source })
+}
+
+impl std::fmt::Debug for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Served").finish_non_exhaustive()
+    }
 }

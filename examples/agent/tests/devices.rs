@@ -2,120 +2,55 @@
 
 mod client;
 mod kubelet;
+mod published;
 
-use std::{collections::BTreeSet, future::Future, sync::Arc};
+use std::{collections::BTreeSet, future::Future};
 
 use agent::{
-    AgentConfig, Backends,
     devices::{DeviceConfig, ENI_IP},
     proto::device_plugin::{
         AllocateRequest, ContainerAllocateRequest, ContainerAllocateResponse,
         ContainerPreferredAllocationRequest, PreferredAllocationRequest,
     },
-    run,
 };
-use agent_api::Endpoint;
 use client::{DEADLINE, eventually, soon};
 use eni_core::{
-    agent::{DialogueConfig, ServiceConfig},
     cluster::{Cluster, modify},
-    env::SystemEnvironment,
-    model::*,
     policy::Advertise,
-    sim::{MemoryCluster, MemoryNetwork},
 };
 use kubelet::Kubelet;
+use published::{Published, Running};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
-    sync::oneshot,
-    task::JoinHandle,
     time::{sleep, timeout},
 };
-
-/// A node with three addresses bound, nine granted, and twelve at most.
-fn node_config() -> NodeConfig {
-    let attached = (10..13).map(|last| PoolAddress {
-        ip: [10, 0, 1, last].into(),
-        generation: Generation::from_random(1),
-    });
-    let eni = PoolEni {
-        id: "eni-1".into(),
-        mac: Mac([0x20, 0x90, 0x6f, 0, 0, 1]),
-        subnet: "subnet-1".into(),
-        cidr: "10.0.1.0/24".parse().unwrap(),
-        gateway: "10.0.1.1".parse().unwrap(),
-        primary: "10.0.1.2".parse().unwrap(),
-        attached: attached.collect(),
-        releasing: Vec::new(),
-    };
-    NodeConfig {
-        name: "node-1".into(),
-        spec: NodeSpec {
-            instance: "ins-1".into(),
-            node_uid: "uid-1".into(),
-            zone: "zone-1".into(),
-            warm: None,
-            limits: None,
-        },
-        pool: NodePool {
-            enis: vec![eni],
-            maximum: 9,
-            capacity: 12,
-            granted: 9,
-        },
-        agent: AgentReport::default(),
-    }
-}
 
 /// A node's agent beside its kubelet.
 struct Node {
     kubelet: Kubelet,
-    cluster: MemoryCluster,
-    stop: oneshot::Sender<()>,
-    agent: JoinHandle<Result<(), agent::AgentError>>,
+    published: Published,
+    agent: Running,
     _directory: TempDir,
 }
 
 impl Node {
     async fn start(advertise: Advertise) -> Self {
         let (directory, kubelet) = (tempfile::tempdir().unwrap(), Kubelet::start());
-        let (cluster, network) = (MemoryCluster::new(), Arc::new(MemoryNetwork::new()));
-        let object = node_config();
-        network.attach(object.pool.enis[0].mac);
-        cluster.node_configs().create(object).await.unwrap();
-        let config = AgentConfig {
-            node: "node-1".into(),
-            instance: "ins-1".into(),
-            endpoint: Endpoint::Unix(directory.path().join("agent.sock")),
-            journal: directory.path().join("journal"),
-            service: ServiceConfig::default(),
-            dialogue: DialogueConfig {
-                advertise,
-                ..DialogueConfig::default()
-            },
-            collection: eni_core::gc::INTERVAL,
-            results: Vec::new(),
-            devices: Some(DeviceConfig {
+        let published = Published::new().await;
+        let agent = published.start(directory.path(), |config| {
+            config.dialogue.advertise = advertise;
+            config.devices = Some(DeviceConfig {
                 directory: kubelet.plugins(),
                 pod_resources: kubelet.pod_resources(),
                 ..DeviceConfig::default()
-            }),
-        };
-        let backends = Backends {
-            cluster: Arc::new(cluster.clone()),
-            network,
-            sandboxes: None,
-            environment: SystemEnvironment::shared(),
-        };
-        let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async move { stopped.await.unwrap_or_default() };
+            });
+        });
         Self {
             kubelet,
-            cluster,
-            stop,
-            agent: tokio::spawn(run(config, backends, shutdown)),
+            published,
+            agent,
             _directory: directory,
         }
     }
@@ -134,12 +69,12 @@ impl Node {
     }
 
     async fn advertised(&self) -> u32 {
-        let read = self.cluster.node_configs().get("node-1").await.unwrap();
+        let read = self.published.cluster.node_configs().get("node-1").await.unwrap();
         read.object.agent.advertised
     }
 
     async fn grant(&self, granted: u32) {
-        let store = self.cluster.node_configs();
+        let store = self.published.cluster.node_configs();
         let written = modify(&*store, "node-1", |config| {
             config.pool.granted = granted;
             true
@@ -152,8 +87,7 @@ impl Node {
     }
 
     async fn stop(self) {
-        self.stop.send(()).unwrap();
-        soon(self.agent).await.unwrap().unwrap();
+        soon(self.agent.stop()).await;
     }
 }
 

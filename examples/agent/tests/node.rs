@@ -1,73 +1,24 @@
 //! The whole agent, from its flags to its socket, on a node where pods run already.
 
 mod client;
+mod published;
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
-use agent::{AgentConfig, Backends, run};
 use agent_api::{Endpoint, proto, spoken};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use client::{Client, DEADLINE, add, add_request, del, eventually, key, soon};
-use eni_core::{
-    agent::{DialogueConfig, ServiceConfig},
-    cluster::Cluster,
-    env::SystemEnvironment,
-    model::*,
-    network::{EniSetup, NodeNetwork, PodInterface, PodWiring},
-    sim::{MemoryCluster, MemoryNetwork},
-};
+use eni_core::network::{EniSetup, NodeNetwork, PodInterface, PodWiring};
+use published::Published;
 use serde_json::json;
-use tokio::sync::oneshot;
 use tonic::Code;
 
 /// The network that the plugins serve in these tests.
 const NETWORK: &str = "net";
 
-fn pool() -> NodePool {
-    let attached = (10..13).map(|last| PoolAddress {
-        ip: [10, 0, 1, last].into(),
-        generation: Generation::from_random(1),
-    });
-    NodePool {
-        enis: vec![PoolEni {
-            id: "eni-1".into(),
-            mac: Mac([0x20, 0x90, 0x6f, 0, 0, 1]),
-            subnet: "subnet-1".into(),
-            cidr: "10.0.1.0/24".parse().unwrap(),
-            gateway: "10.0.1.1".parse().unwrap(),
-            primary: "10.0.1.2".parse().unwrap(),
-            attached: attached.collect(),
-            releasing: Vec::new(),
-        }],
-        maximum: 9,
-        capacity: 9,
-        granted: 9,
-    }
-}
-
-/// A node whose ENI is attached, as ipamd publishes it.
-async fn published() -> (MemoryCluster, Arc<MemoryNetwork>) {
-    let (cluster, network) = (MemoryCluster::new(), Arc::new(MemoryNetwork::new()));
-    network.attach(pool().enis[0].mac);
-    let config = NodeConfig {
-        name: "node-1".into(),
-        spec: NodeSpec {
-            instance: "ins-1".into(),
-            node_uid: "uid-1".into(),
-            zone: "zone-1".into(),
-            warm: None,
-            limits: None,
-        },
-        pool: pool(),
-        agent: AgentReport::default(),
-    };
-    cluster.node_configs().create(config).await.unwrap();
-    (cluster, network)
-}
-
 /// A pod that an earlier agent put on the wire.
-async fn wired(network: &MemoryNetwork, container: &str, address: &str) {
-    let eni = &pool().enis[0];
+async fn wired(node: &Published, container: &str, address: &str) {
+    let (network, eni) = (&node.network, &node.eni);
     let setup = EniSetup {
         mac: eni.mac,
         primary: eni.primary,
@@ -124,39 +75,19 @@ async fn owned(client: &mut Client, container: &str) -> Result<Vec<String>, Code
 #[tokio::test]
 async fn an_agent_without_its_journal_knows_running_pods_by_the_runtimes_results_and_the_kernel() {
     let directory = tempfile::tempdir().unwrap();
-    let (cluster, network) = published().await;
+    let node = Published::new().await;
     // Of one the runtime's result is left, of the other its device.
     keep(&directory.path().join("results"), "by-result", "10.0.1.10");
-    wired(&network, "by-device", "10.0.1.11").await;
-    let endpoint = Endpoint::Unix(directory.path().join("run/agent.sock"));
-    let config = AgentConfig {
-        node: "node-1".into(),
-        instance: "ins-1".into(),
-        endpoint: endpoint.clone(),
-        journal: directory.path().join("journal"),
-        service: ServiceConfig {
-            cooldown: Duration::ZERO,
-            ..ServiceConfig::default()
-        },
-        dialogue: DialogueConfig::default(),
-        collection: eni_core::gc::INTERVAL,
-        results: vec![
-            directory.path().join("not-there"),
-            directory.path().join("results"),
-        ],
-        devices: None,
-    };
-    let backends = Backends {
-        cluster: Arc::new(cluster),
-        network,
-        sandboxes: None,
-        environment: SystemEnvironment::shared(),
-    };
-    let (stop, stopped) = oneshot::channel::<()>();
-    let shutdown = async move { stopped.await.unwrap_or_default() };
-    let agent = tokio::spawn(run(config, backends, shutdown));
+    wired(&node, "by-device", "10.0.1.11").await;
+    let agent = node.start(directory.path(), |config| {
+        config.service.cooldown = Duration::ZERO;
+        config.results = ["not-there", "results"]
+            .map(|name| directory.path().join(name))
+            .into();
+    });
+    let endpoint = Endpoint::Unix(directory.path().join("agent.sock"));
     eventually("the socket is there", || {
-        directory.path().join("run/agent.sock").exists()
+        directory.path().join("agent.sock").exists()
     })
     .await;
 
@@ -178,6 +109,5 @@ async fn an_agent_without_its_journal_knows_running_pods_by_the_runtimes_results
     let released = del(&mut client, "by-result", 2, DEADLINE).await.unwrap();
     assert_eq!(released, ["10.0.1.10"], "its DEL finds it");
     drop((open, client));
-    stop.send(()).unwrap();
-    soon(agent).await.unwrap().unwrap();
+    soon(agent.stop()).await;
 }

@@ -4,7 +4,10 @@ mod client;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use agent::server::{self, Listener, ServeError};
+use agent::{
+    history::History,
+    server::{self, Listener, ServeError, Served},
+};
 use agent_api::{DelRecord, Endpoint, Spool, proto, spoken};
 use client::{Client, DEADLINE, add, add_request, del, eventually, key, soon};
 use eni_core::{
@@ -58,14 +61,7 @@ impl Bed {
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { stopped.await.unwrap_or_default() };
         let network = Arc::new(MemoryNetwork::new());
-        let collector = collector(&service, network.clone());
-        let server = tokio::spawn(server::run(
-            listener,
-            service.clone(),
-            network,
-            collector,
-            shutdown,
-        ));
+        let server = tokio::spawn(server::run(listener, served(&service, network), shutdown));
         Self {
             endpoint,
             journal,
@@ -85,15 +81,16 @@ impl Bed {
     }
 }
 
-fn collector(service: &Arc<NodeService>, network: Arc<MemoryNetwork>) -> Arc<NodeCollector> {
+fn served(service: &Arc<NodeService>, network: Arc<MemoryNetwork>) -> Served {
     let known = service.clone();
     let sandboxes = Arc::new(NamespaceSandboxes::new(move || known.namespaces()));
-    Arc::new(NodeCollector::new(
-        service.clone(),
+    let collector = NodeCollector::new(service.clone(), network.clone(), sandboxes, Arc::default());
+    Served {
+        service: service.clone(),
         network,
-        sandboxes,
-        Arc::default(),
-    ))
+        collector: Arc::new(collector),
+        history: Arc::new(History::new(SystemEnvironment::shared())),
+    }
 }
 
 async fn accept(service: &NodeService, addresses: u8) {
@@ -447,12 +444,9 @@ async fn records_that_cannot_be_made_good_keep_it_from_serving() {
     journal.fail_next(CommitFault::Before);
     let listener = Listener::bind(&endpoint).await.unwrap();
     let network = Arc::new(MemoryNetwork::new());
-    let collector = collector(&service, network.clone());
     let ended = soon(server::run(
         listener,
-        service,
-        network,
-        collector,
+        served(&service, network),
         std::future::pending(),
     ))
     .await;

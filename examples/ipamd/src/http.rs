@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
-use prometheus_client::{encoding::text::encode, registry::Registry};
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use crate::{metrics::Metrics, status::Status};
-
-/// What Prometheus takes OpenMetrics for.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Clone)]
 struct Shared {
@@ -45,10 +42,8 @@ async fn health(State(shared): State<Shared>) -> String {
 }
 
 async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
-    let mut text = String::new();
-    // Writing into a string fails only by a defect of a metric, which a scrape must show.
-    match encode(&mut text, &shared.registry) {
-        Ok(()) => Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text)),
+    match exposition::text(&shared.registry) {
+        Ok(text) => Ok(([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], text)),
         Err(error) => Err((axum::http::StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
 }

@@ -3,11 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use eni_core::{cloud::LaneCounts, controller::PoolStats};
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
-};
+use exposition::Out;
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
 use crate::status::Status;
 
@@ -15,11 +12,9 @@ use crate::status::Status;
 #[derive(Debug)]
 pub(crate) struct Metrics(pub(crate) Arc<Status>);
 
-type Labels<const N: usize> = [(&'static str, &'static str); N];
-
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let out = &mut Out(&mut encoder);
+        let out = &mut Out::new("ipamd", &mut encoder);
         let term = self.0.term();
         let left = term.as_ref().and_then(|term| term.leadership.remaining());
         out.gauge(
@@ -35,190 +30,108 @@ impl Collector for Metrics {
         )?;
         out.counter("terms", "How often this replica has led.", self.0.terms())?;
         match term {
-            Some(term) => out.pools(&term.pools.stats()),
+            Some(term) => pools(out, &term.pools.stats()),
             None => Ok(()),
         }
     }
 }
 
-/// Where metrics go.
-struct Out<'a, 'b>(&'a mut DescriptorEncoder<'b>);
-
-impl Out<'_, '_> {
-    fn pools(&mut self, stats: &PoolStats) -> fmt::Result {
-        for (name, help, count) in [
-            ("nodes", "Nodes that are known.", stats.nodes as u64),
-            ("nodes_due", "Nodes that wait for their turn.", stats.due as u64),
-            ("nodes_busy", "Nodes that are being worked on.", stats.busy as u64),
-            (
-                "nodes_paused",
-                "Nodes that failed and are tried later.",
-                stats.paused as u64,
-            ),
-            (
-                "nodes_waiting",
-                "Nodes where a sandbox waits for an address.",
-                stats.waiting_nodes as u64,
-            ),
-            (
-                "addresses_lacking",
-                "Addresses that scheduled pods lack.",
-                stats.deficit,
-            ),
-            (
-                "enis_in_flight",
-                "ENIs with an order under way.",
-                stats.in_flight as u64,
-            ),
-            (
-                "enis_stuck",
-                "ENIs that the cloud takes too long for.",
-                stats.stuck as u64,
-            ),
-            (
-                "subnets_resting",
-                "Subnets left alone: full, or refusing.",
-                stats.breakers_open as u64,
-            ),
-        ] {
-            self.gauge(name, help, count as f64)?;
-        }
-        if let Some(age) = stats.audit_age {
-            self.gauge(
-                "audit_age_seconds",
-                "How long ago all ENIs were read.",
-                age.as_secs_f64(),
-            )?;
-        }
-        self.counter("turns", "Turns of nodes in this term.", stats.turns)?;
-        let actions = stats.actions.iter();
-        let actions =
-            actions.map(|((kind, outcome), count)| ([("kind", *kind), ("outcome", *outcome)], *count));
-        self.counters("actions", "Actions in this term.", actions)?;
-        self.calls(stats)
+fn pools(out: &mut Out<'_, '_>, stats: &PoolStats) -> fmt::Result {
+    for (name, help, count) in [
+        ("nodes", "Nodes that are known.", stats.nodes as u64),
+        ("nodes_due", "Nodes that wait for their turn.", stats.due as u64),
+        ("nodes_busy", "Nodes that are being worked on.", stats.busy as u64),
+        (
+            "nodes_paused",
+            "Nodes that failed and are tried later.",
+            stats.paused as u64,
+        ),
+        (
+            "nodes_waiting",
+            "Nodes where a sandbox waits for an address.",
+            stats.waiting_nodes as u64,
+        ),
+        (
+            "addresses_lacking",
+            "Addresses that scheduled pods lack.",
+            stats.deficit,
+        ),
+        (
+            "enis_in_flight",
+            "ENIs with an order under way.",
+            stats.in_flight as u64,
+        ),
+        (
+            "enis_stuck",
+            "ENIs that the cloud takes too long for.",
+            stats.stuck as u64,
+        ),
+        (
+            "subnets_resting",
+            "Subnets left alone: full, or refusing.",
+            stats.breakers_open as u64,
+        ),
+    ] {
+        out.gauge(name, help, count as f64)?;
     }
-
-    fn calls(&mut self, stats: &PoolStats) -> fmt::Result {
-        type Read = fn(&LaneCounts) -> u64;
-        let counts: [(_, _, Read); 5] = [
-            (
-                "cloud_calls",
-                "Calls to the cloud, repetitions included.",
-                |lane| lane.calls,
-            ),
-            (
-                "cloud_failures",
-                "Calls that failed, throttled ones included.",
-                |lane| lane.failures,
-            ),
-            (
-                "cloud_throttled",
-                "Calls that the cloud refused as too many.",
-                |lane| lane.throttled,
-            ),
-            ("cloud_retries", "Calls that were repetitions.", |lane| {
-                lane.retries
-            }),
-            (
-                "cloud_not_started",
-                "Calls that could not have ended in time.",
-                |lane| lane.not_started,
-            ),
-        ];
-        let lanes = || {
-            let calls = stats.calls.calls.iter();
-            calls.map(|((call, lane), counts)| ([("call", call.name()), ("lane", lane.name())], counts))
-        };
-        for (name, help, read) in counts {
-            self.counters(name, help, lanes().map(|(labels, lane)| (labels, read(lane))))?;
-        }
-        let waited = lanes().map(|(labels, lane)| (labels, lane.waited.as_secs_f64()));
-        self.counters("cloud_wait_seconds", "What calls waited for their turn.", waited)?;
-        let rates = stats.calls.rates.iter();
-        let rates = rates.map(|(call, rate)| ([("call", call.name())], *rate));
-        self.gauges(
-            "cloud_rate",
-            "Calls a second that the cloud is believed to take.",
-            rates,
+    if let Some(age) = stats.audit_age {
+        out.gauge(
+            "audit_age_seconds",
+            "How long ago all ENIs were read.",
+            age.as_secs_f64(),
         )?;
-        let queued = stats.calls.queued.iter();
-        let queued = queued.map(|(lane, queued)| ([("lane", lane.name())], *queued as f64));
-        self.gauges("cloud_queued", "Calls that wait for their turn.", queued)
     }
-
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let metric = ConstCounter::new(value);
-        let name = named(name);
-        let encoder = self
-            .0
-            .encode_descriptor(&name, help, None, metric.metric_type())?;
-        metric.encode(encoder)
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        let metric = ConstGauge::new(value);
-        let name = named(name);
-        let encoder = self
-            .0
-            .encode_descriptor(&name, help, None, metric.metric_type())?;
-        metric.encode(encoder)
-    }
-
-    fn counters<const N: usize, V>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl Iterator<Item = (Labels<N>, V)>,
-    ) -> fmt::Result
-    where
-        Labels<N>: EncodeLabelSet,
-        ConstCounter<V>: EncodeMetric,
-    {
-        self.family(
-            name,
-            help,
-            values.map(|(labels, value)| (labels, ConstCounter::new(value))),
-        )
-    }
-
-    fn gauges<const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl Iterator<Item = (Labels<N>, f64)>,
-    ) -> fmt::Result
-    where
-        Labels<N>: EncodeLabelSet,
-    {
-        self.family(
-            name,
-            help,
-            values.map(|(labels, value)| (labels, ConstGauge::new(value))),
-        )
-    }
-
-    fn family<const N: usize, M: EncodeMetric>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl Iterator<Item = (Labels<N>, M)>,
-    ) -> fmt::Result
-    where
-        Labels<N>: EncodeLabelSet,
-    {
-        let mut values = values.peekable();
-        let Some((_, first)) = values.peek() else {
-            return Ok(());
-        };
-        let name = named(name);
-        let mut family = self.0.encode_descriptor(&name, help, None, first.metric_type())?;
-        for (labels, metric) in values {
-            metric.encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
+    out.counter("turns", "Turns of nodes in this term.", stats.turns)?;
+    let actions = stats.actions.iter();
+    let actions = actions.map(|((kind, outcome), count)| ([("kind", *kind), ("outcome", *outcome)], *count));
+    out.counters("actions", "Actions in this term.", actions)?;
+    calls(out, stats)
 }
 
-fn named(name: &str) -> String {
-    format!("ipamd_{name}")
+fn calls(out: &mut Out<'_, '_>, stats: &PoolStats) -> fmt::Result {
+    type Read = fn(&LaneCounts) -> u64;
+    let counts: [(_, _, Read); 5] = [
+        (
+            "cloud_calls",
+            "Calls to the cloud, repetitions included.",
+            |lane| lane.calls,
+        ),
+        (
+            "cloud_failures",
+            "Calls that failed, throttled ones included.",
+            |lane| lane.failures,
+        ),
+        (
+            "cloud_throttled",
+            "Calls that the cloud refused as too many.",
+            |lane| lane.throttled,
+        ),
+        ("cloud_retries", "Calls that were repetitions.", |lane| {
+            lane.retries
+        }),
+        (
+            "cloud_not_started",
+            "Calls that could not have ended in time.",
+            |lane| lane.not_started,
+        ),
+    ];
+    let lanes = || {
+        let calls = stats.calls.calls.iter();
+        calls.map(|((call, lane), counts)| ([("call", call.name()), ("lane", lane.name())], counts))
+    };
+    for (name, help, read) in counts {
+        out.counters(name, help, lanes().map(|(labels, lane)| (labels, read(lane))))?;
+    }
+    let waited = lanes().map(|(labels, lane)| (labels, lane.waited.as_secs_f64()));
+    out.counters("cloud_wait_seconds", "What calls waited for their turn.", waited)?;
+    let rates = stats.calls.rates.iter();
+    let rates = rates.map(|(call, rate)| ([("call", call.name())], *rate));
+    out.gauges(
+        "cloud_rate",
+        "Calls a second that the cloud is believed to take.",
+        rates,
+    )?;
+    let queued = stats.calls.queued.iter();
+    let queued = queued.map(|(lane, queued)| ([("lane", lane.name())], *queued as f64));
+    out.gauges("cloud_queued", "Calls that wait for their turn.", queued)
 }

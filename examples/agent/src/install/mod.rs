@@ -114,6 +114,8 @@ pub enum Installation {
 pub struct Installer {
     config: InstallConfig,
     standing: Mutex<Installation>,
+    /// Whose configuration comes before ours, as told last.
+    obstacle: Mutex<Option<String>>,
     /// The pause between two looks when all is done.
     later: Duration,
 }
@@ -126,6 +128,7 @@ impl Installer {
             standing: Mutex::new(Installation::Pending(
                 "the plugins are not installed yet".to_owned(),
             )),
+            obstacle: Mutex::default(),
             later: LATER,
         }
     }
@@ -195,11 +198,22 @@ impl Installer {
     async fn configure(&self, wanted: &str) -> Result<Installation, InstallError> {
         let serves = self.serves().await;
         let (config, wanted, ready) = (self.config.clone(), wanted.to_owned(), serves.is_ok());
-        let step = blocking(move || configure(&config, wanted.as_bytes(), ready)).await?;
+        let (step, obstacle) = blocking(move || configure(&config, wanted.as_bytes(), ready)).await?;
+        self.tell(obstacle);
         Ok(match (step, serves) {
             (Step::Wait, Err(why)) => Installation::Pending(why),
             _ => Installation::Done,
         })
+    }
+
+    /// Tells once of a configuration that the runtime takes in place of ours.
+    fn tell(&self, obstacle: Option<String>) {
+        let before = std::mem::replace(&mut *self.obstacle.lock(), obstacle.clone());
+        if let Some(other) = obstacle.filter(|other| before.as_ref() != Some(other)) {
+            let directory = self.config.configurations.display();
+            tracing::warn!(other, ours = CONFLIST, %directory,
+                "the runtime takes another network configuration in place of ours; remove it if its network shall end");
+        }
     }
 
     /// Whether the agent would serve an ADD, as a plugin sees it; else why not.
@@ -224,8 +238,12 @@ impl Installer {
     }
 }
 
-/// Writes the configuration if that is due.
-fn configure(config: &InstallConfig, wanted: &[u8], serves: bool) -> Result<Step, InstallError> {
+/// Writes the configuration if that is due; also whose the runtime takes in place of it.
+fn configure(
+    config: &InstallConfig,
+    wanted: &[u8],
+    serves: bool,
+) -> Result<(Step, Option<String>), InstallError> {
     let directory = &config.configurations;
     let path = directory.join(CONFLIST);
     let failed = |source| InstallError::NotWritable {
@@ -251,13 +269,9 @@ fn configure(config: &InstallConfig, wanted: &[u8], serves: bool) -> Result<Step
     };
     let step = decide(view);
     if step == Step::Write {
-        if let Some(other) = in_the_way(view) {
-            tracing::warn!(other, ours = CONFLIST, directory = %directory.display(),
-                "the runtime takes another network configuration in place of ours; remove it if its network shall end");
-        }
         file::replace(&path, wanted, READABLE).map_err(failed)?;
     }
-    Ok(step)
+    Ok((step, in_the_way(view).map(str::to_owned)))
 }
 
 fn source(config: &InstallConfig) -> Result<PathBuf, InstallError> {

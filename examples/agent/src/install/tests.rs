@@ -1,3 +1,5 @@
+//! The installation on directories of its own, beside an agent that only says how it stands.
+
 use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
@@ -192,6 +194,10 @@ async fn an_upgrade_replaces_what_is_older_and_touches_nothing_of_others() {
     node.listen(None);
     node.done().await;
     assert_eq!(node.conflist().unwrap()["name"], "tke-route-eni");
+    assert_eq!(
+        node.installer.obstacle.lock().as_deref(),
+        Some("05-other.conflist")
+    );
     let read = |name: &str| fs::read_to_string(node.path(name)).unwrap();
     assert_eq!(read("bin/tke-route-eni"), read("image/tke-route-eni"));
     assert_eq!(

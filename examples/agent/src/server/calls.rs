@@ -24,7 +24,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::replay;
+use super::{Served, replay};
+use crate::history::History;
 
 /// What an ADD keeps of its time for wiring the pod once it has an address.
 const WIRING: Duration = Duration::from_secs(2);
@@ -37,22 +38,24 @@ pub(super) struct Calls {
     service: Arc<NodeService>,
     network: Arc<dyn NodeNetwork>,
     collector: Arc<NodeCollector>,
+    history: Arc<History>,
     spool: Spool,
     stopping: CancellationToken,
 }
 
 impl Calls {
-    pub(super) fn new(
-        service: Arc<NodeService>,
-        network: Arc<dyn NodeNetwork>,
-        collector: Arc<NodeCollector>,
-        spool: Spool,
-        stopping: CancellationToken,
-    ) -> Self {
+    pub(super) fn new(served: Served, spool: Spool, stopping: CancellationToken) -> Self {
+        let Served {
+            service,
+            network,
+            collector,
+            history,
+        } = served;
         Self {
             service,
             network,
             collector,
+            history,
             spool,
             stopping,
         }
@@ -102,6 +105,7 @@ impl Agent for Calls {
         let patience = patience(request.deadline_ms);
         let deadline = received + patience;
         let (pod, pod_uid) = pod(request.pod);
+        let named = pod.as_ref().map(ToString::to_string);
         let add = Add {
             request: AddressRequest {
                 key: key.clone(),
@@ -124,6 +128,15 @@ impl Agent for Calls {
                 return Err(Status::unavailable("the agent is stopping; it will be back when it is restarted"));
             }
         };
+        let outcome = granted
+            .as_ref()
+            .map(|(given, _)| given.allocation.addresses.to_string());
+        self.history.add(
+            &key,
+            named,
+            received.elapsed(),
+            outcome.map_err(ToString::to_string),
+        );
         let (given, wiring) = granted.map_err(|error| {
             tracing::warn!(%key, %error, "ADD failed");
             add_status(error)
@@ -146,15 +159,23 @@ impl Agent for Calls {
     }
 
     async fn del(&self, request: Request<proto::DelRequest>) -> Result<Response<proto::DelReply>, Status> {
+        let received = Instant::now();
         let request = request.into_inner();
         let version = version(request.versions)?;
         let key = key(request.interface)?;
         let del = Del {
             key: key.clone(),
-            deadline: Instant::now() + patience(request.deadline_ms),
+            deadline: received + patience(request.deadline_ms),
             started: Duration::from_nanos(request.started_ns),
         };
-        let released = self.service.del(del).await.map_err(|error| {
+        let released = self.service.del(del).await;
+        let outcome = released.as_ref().map(|released| match released {
+            Some(allocation) => allocation.addresses.to_string(),
+            None => "nothing".to_owned(),
+        });
+        self.history
+            .del(&key, received.elapsed(), outcome.map_err(ToString::to_string));
+        let released = released.map_err(|error| {
             tracing::warn!(%key, %error, "DEL failed");
             match error {
                 DelError::Busy { .. } => Status::aborted(error.to_string()),

@@ -59,10 +59,7 @@ impl Listener {
             },
         };
         let socket = match endpoint {
-            Endpoint::Unix(path) => {
-                refuse_if_taken(endpoint, path)?;
-                Socket::Unix(bind_unix(path).map_err(failed)?)
-            }
+            Endpoint::Unix(path) => Socket::Unix(bind_alone(path)?),
             Endpoint::Loopback(address) => {
                 Socket::Loopback(TcpListener::bind(address).await.map_err(failed)?)
             }
@@ -113,6 +110,13 @@ fn refuse_if_taken(endpoint: &Endpoint, path: &Path) -> Result<(), ListenError> 
             source,
         }),
     }
+}
+
+/// Binds a socket that nobody listens on.
+pub(crate) fn bind_alone(path: &Path) -> Result<UnixListener, ListenError> {
+    let endpoint = Endpoint::Unix(path.to_owned());
+    refuse_if_taken(&endpoint, path)?;
+    bind_unix(path).map_err(|source| ListenError::Io { endpoint, source })
 }
 
 /// Binds beside the final path and moves the socket there, so that it is never seen with other rights

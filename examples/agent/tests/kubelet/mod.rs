@@ -1,4 +1,5 @@
 //! As much of a kubelet as a device plugin sees, on real sockets.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
     collections::BTreeSet,
@@ -50,7 +51,9 @@ pub struct Kubelet {
 impl Kubelet {
     pub fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(directory.path().join("device-plugins")).unwrap();
+        for name in ["device-plugins", "pod-resources"] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+        }
         let mut kubelet = Self {
             directory,
             known: Arc::default(),
@@ -78,12 +81,17 @@ impl Kubelet {
         self.watches.lock().unwrap().abort_all();
     }
 
+    /// Its own directory, `/var/lib/kubelet` as a rule.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     pub fn plugins(&self) -> PathBuf {
-        self.directory.path().join("device-plugins")
+        self.directory().join("device-plugins")
     }
 
     pub fn pod_resources(&self) -> PathBuf {
-        self.directory.path().join("pod-resources.sock")
+        self.directory().join("pod-resources/kubelet.sock")
     }
 
     pub fn with<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {

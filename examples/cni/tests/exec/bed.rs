@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent::server::{self, Listener};
+use agent::{
+    history::History,
+    server::{self, Listener, Served},
+};
 use agent_api::{Endpoint, Spool};
 use eni_core::{
     agent::{NodePods, NodeService, ServiceConfig},
@@ -200,9 +203,15 @@ impl Node {
                 Arc::new(NamespaceSandboxes::new(move || known.namespaces())),
                 Arc::new(NodePods::default()),
             ));
+            let served = Served {
+                service: service.clone(),
+                network,
+                collector,
+                history: Arc::new(History::new(SystemEnvironment::shared())),
+            };
             serving.send(service.clone()).unwrap();
             tokio::select! {
-                ended = server::run(listener, service.clone(), network, collector, async { stopped.await.unwrap_or_default() }) => ended.unwrap(),
+                ended = server::run(listener, served, async { stopped.await.unwrap_or_default() }) => ended.unwrap(),
                 () = service.run() => unreachable!("it runs until it is dropped"),
             }
         };
