@@ -498,3 +498,52 @@ fn right_after_a_start_nothing_is_granted_that_another_may_just_have_lost() {
     world.checked_deal();
     assert!(world.nodes.values().all(|node| node.granted > 0));
 }
+
+/// A node whose ENIs are in these subnets and carry so much; it has advertised what it is granted.
+fn seated(enis: &[(&str, u32)], slots: u32, scheduled: u32, granted: u32) -> Claimant {
+    Claimant {
+        zone: "zone-1".into(),
+        enis: enis
+            .iter()
+            .map(|(subnet, bound)| ((*subnet).into(), *bound))
+            .collect(),
+        slots,
+        per_eni: PER_ENI,
+        ceiling: 2 * PER_ENI,
+        scheduled,
+        granted,
+        committed: granted,
+        frozen: false,
+    }
+}
+
+#[test]
+fn nobody_gives_up_what_those_who_lack_some_cannot_use() {
+    let stock = Stock {
+        subnets: [("dry", 0), ("other", 20)]
+            .map(|(subnet, left)| (subnet.into(), ("zone-1".into(), left)))
+            .into(),
+        enis: None,
+    };
+    // It has no slot for an ENI in the other subnet: only addresses of the dry one help it.
+    let lacking = || ("node-a".into(), seated(&[("dry", 9), ("dry", 3)], 0, 18, 18));
+    let granted = |neighbour: Claimant| {
+        let nodes = [lacking(), ("node-b".into(), neighbour)].into();
+        let shares = deal(&stock, &nodes, &GrantPolicy::default(), false).shares;
+        shares[&NodeName::from("node-b")].granted
+    };
+    let all_used = seated(&[("dry", 9)], 1, 9, 9);
+    assert_eq!(
+        granted(all_used),
+        18,
+        "what it gets of the other subnet harms nobody"
+    );
+    let idle_elsewhere = seated(&[("dry", 9), ("other", 9)], 0, 9, 18);
+    assert_eq!(
+        granted(idle_elsewhere),
+        18,
+        "what is idle may be what helps nobody"
+    );
+    let idle = seated(&[("dry", 9)], 0, 3, 9);
+    assert_eq!(granted(idle), 3, "what is idle helps");
+}

@@ -19,7 +19,7 @@ const COLLECTION: Duration = Duration::from_secs(60);
 
 /// The duties that concern the whole cluster.
 pub(super) struct Duties {
-    pub(super) instances: Instances,
+    pub(super) instances: Arc<Instances>,
     pub(super) grants: Grants,
     leaks: EniCollector,
     actor: Arc<Actor>,
@@ -28,9 +28,10 @@ pub(super) struct Duties {
 impl Duties {
     pub(super) fn new(pacer: &Arc<Pacer>, actor: &Arc<Actor>) -> Self {
         let cloud = || pacer.on(Lane::Collection);
+        let instances = Arc::new(Instances::new(cloud(), actor.desk.clone(), &actor.config));
         Self {
-            instances: Instances::new(cloud(), actor.desk.clone(), &actor.config),
-            grants: Grants::new(actor.clone()),
+            grants: Grants::new(actor.clone(), instances.clone()),
+            instances,
             leaks: EniCollector::new(cloud(), actor.clone()),
             actor: actor.clone(),
         }

@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{act::Actor, index::Index};
+use super::{act::Actor, index::Index, instances::Instances};
 use crate::{
     model::{EniRecord, Intent, Node, NodeConfig, NodeName, Subnet, SubnetId, Zone},
     policy::{self, Claimant, Ledger, Share, Stock, deal},
@@ -23,6 +23,7 @@ const TRUST: Duration = Duration::from_secs(60);
 /// The grants of all nodes.
 pub(super) struct Grants {
     actor: Arc<Actor>,
+    instances: Arc<Instances>,
     state: Mutex<State>,
 }
 
@@ -71,7 +72,7 @@ impl State {
 }
 
 impl Grants {
-    pub(super) fn new(actor: Arc<Actor>) -> Self {
+    pub(super) fn new(actor: Arc<Actor>, instances: Arc<Instances>) -> Self {
         let state = State {
             ledger: Ledger::new(Instant::now(), actor.config.grants.pause),
             dealt: BTreeMap::new(),
@@ -81,7 +82,11 @@ impl Grants {
             crowded: false,
         };
         let state = Mutex::new(state);
-        Self { actor, state }
+        Self {
+            actor,
+            instances,
+            state,
+        }
     }
 
     /// A node's grant, once it was dealt one.
@@ -167,8 +172,11 @@ impl Grants {
             claimants.insert(config.name.clone(), claimant);
         }
         // A node that is still to get its object will need no less than the others; until then they must
-        // not be granted all.
-        for (name, zone) in index.awaited() {
+        // not be granted all. One whose instance is gone gets none.
+        for (name, zone, instance) in index.awaited() {
+            if self.instances.is_gone(instance) {
+                continue;
+            }
             let mut claimant = awaited(zone, index.demand(name));
             let used = claimant
                 .scheduled

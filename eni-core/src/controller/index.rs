@@ -77,11 +77,11 @@ impl Index {
         })
     }
 
-    /// The nodes on an instance that have no object of ours yet, each with its zone.
-    pub(super) fn awaited(&self) -> impl Iterator<Item = (&NodeName, &Zone)> {
-        let nodes = self.nodes.values().filter(|node| node.instance.is_some());
+    /// The nodes that have no object of ours yet, each with its zone and its instance.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = (&NodeName, &Zone, &InstanceId)> {
+        let nodes = self.nodes.values();
         let nodes = nodes.filter(|node| self.configs.get(node.name.as_str()).is_none());
-        nodes.filter_map(|node| Some((&node.name, node.zone.as_ref()?)))
+        nodes.filter_map(|node| Some((&node.name, node.zone.as_ref()?, node.instance.as_ref()?)))
     }
 
     /// The instances that our objects or nodes name, and those that nodes have. A node whose instance is gone

@@ -38,6 +38,11 @@ impl Instances {
         gone.cloned().collect()
     }
 
+    /// Whether an instance is gone for certain.
+    pub(super) fn is_gone(&self, instance: &InstanceId) -> bool {
+        self.roll.lock().is_gone(instance)
+    }
+
     /// Reads what is due. Returns the nodes whose instances turned out to be gone.
     pub(super) async fn round(&self) -> Vec<NodeName> {
         let (named, alive) = self.desk.index().instances();

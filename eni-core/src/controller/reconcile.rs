@@ -58,7 +58,7 @@ impl PoolController {
         let (inventory, desk) = (&self.actor.inventory, &self.actor.desk);
         self.actor.settle(&turn.node).await?;
         let node = desk.index().node(&turn.node).cloned();
-        let lives = |node: &Node| self.duties.instances.gone(&node.instance).is_empty();
+        let lives = |node: &Node| !node.instance.iter().any(|id| self.duties.instances.is_gone(id));
         let Some(node) = node.filter(lives) else {
             return Ok(self.depart(&turn.node).map(|decision| decision.rested(turn)));
         };

@@ -159,7 +159,7 @@ impl Dialogue {
                 Ok(()) = told.changed() => {}
                 _ = release.tick() => self.offer_back().await,
                 _ = report.tick() => {
-                    self.report_losses();
+                    self.report_losses().await;
                     due = true;
                 }
                 _ = repair.tick() => {

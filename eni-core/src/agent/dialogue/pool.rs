@@ -52,7 +52,7 @@ impl Dialogue {
             self.leaving.remove(&eni.mac);
         });
         match self.service.accept(pool.clone(), &links).await {
-            Ok(_) => self.report_losses(),
+            Ok(_) => self.report_losses().await,
             Err(error) => {
                 tracing::error!(node = %self.node, %error, "the published pool is not in force");
                 return false;

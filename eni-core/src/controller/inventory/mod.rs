@@ -4,6 +4,7 @@
 //! what has an order under way, and everything, for all nodes together.
 
 mod capacity;
+mod missing;
 mod orders;
 mod reading;
 mod seen;

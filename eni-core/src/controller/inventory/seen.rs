@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    controller::{EniView, Observed},
+    controller::{EniView, Observed, inventory::missing::Missing},
     model::{Eni, EniAddress, EniState, PoolEni},
 };
 
@@ -19,8 +19,6 @@ pub(in crate::controller) const LAG: Duration = Duration::from_secs(30);
 /// How long after an ENI's last reading it is read again while nothing but an address that it lacks is looked
 /// for: a few readings must agree.
 const RECHECK: Duration = Duration::from_secs(5);
-/// What tells two listings apart.
-const TICK: Duration = Duration::from_nanos(1);
 /// An ENI with an order under way is read again after this part of the order's age, so that one that
 /// hangs for an hour does not cost a call every second.
 const PATIENCE: u32 = 8;
@@ -37,8 +35,8 @@ pub(super) struct Seen {
     pub(super) asked: Instant,
     /// Since when it stands in its state, or since our last order.
     since: Instant,
-    /// The first and the last of the complete listings in a row without it.
-    missing: Option<(Instant, Instant)>,
+    /// The complete listings in a row without it.
+    missing: Option<Missing>,
     /// The outcome of the last order is not known.
     pub(super) doubtful: bool,
     /// The state before our last order to attach or detach it, which no listing was seen to leave yet.
@@ -49,7 +47,7 @@ pub(super) struct Seen {
     assigning: BTreeMap<IpAddr, Instant>,
     /// Ordered off, for as long as a listing may show them, even after one that lacked them.
     unassigning: BTreeMap<IpAddr, Instant>,
-    /// Was listed, and is not since less than listings may lag.
+    /// Was listed, and is not, in too few listings or for less than they may lag.
     absent: BTreeMap<IpAddr, Absence>,
     /// The first and the last complete listing.
     listed: Option<(Instant, Instant)>,
@@ -61,8 +59,7 @@ pub(super) struct Seen {
 /// An address that listings lack.
 #[derive(Clone, Copy, Debug)]
 struct Absence {
-    /// The first listing without it.
-    since: Instant,
+    missing: Missing,
     /// We ordered it off.
     ordered: bool,
 }
@@ -106,10 +103,16 @@ impl Seen {
         }))
     }
 
-    /// Two complete listings do not have it, for longer than they may lag unless its deletion was ordered.
+    /// Several complete listings do not have it, for longer than they may lag unless its deletion was ordered.
     pub(super) fn is_gone(&self) -> bool {
-        self.missing
-            .is_some_and(|(first, last)| last >= first + if self.deleting { TICK } else { LAG })
+        let gone = |missing: Missing| {
+            if self.deleting {
+                missing.is_repeated()
+            } else {
+                missing.is_certain(false)
+            }
+        };
+        self.missing.is_some_and(gone)
     }
 
     /// Whether no listing lacked it and its deletion was not ordered.
@@ -119,7 +122,9 @@ impl Seen {
 
     /// The first listing without it, if it is gone.
     pub(super) fn gone_since(&self) -> Option<Instant> {
-        self.missing.filter(|_| self.is_gone()).map(|(first, _)| first)
+        self.missing
+            .filter(|_| self.is_gone())
+            .map(|missing| missing.since())
     }
 
     /// Whether a listing is awaited.
@@ -253,7 +258,8 @@ impl Seen {
         }
         let before = (self.is_gone(), self.is_in_flight());
         let Some(mut eni) = listed else {
-            self.missing = Some((self.missing.map_or(asked, |(first, _)| first), asked));
+            let again = |missing: Missing| missing.again(asked);
+            self.missing = Some(self.missing.map_or(Missing::first(asked), again));
             return before != (self.is_gone(), self.is_in_flight());
         };
         self.missing = None;
@@ -285,11 +291,14 @@ impl Seen {
         let missed = before.filter(|ip| !has(ip) && !self.assigning.contains_key(ip));
         for ip in missed {
             let ordered = self.unassigning.contains_key(&ip);
-            let since = asked;
-            self.absent.entry(ip).or_insert(Absence { since, ordered });
+            let missing = Missing::first(asked);
+            self.absent.entry(ip).or_insert(Absence { missing, ordered });
+        }
+        for absence in self.absent.values_mut() {
+            absence.missing = absence.missing.again(asked);
         }
         self.absent
-            .retain(|ip, absence| !has(ip) && absence.since + LAG > asked);
+            .retain(|ip, absence| !has(ip) && !absence.missing.is_certain(absence.ordered));
         self.listed = Some((self.listed.map_or(asked, |(first, _)| first), asked));
         self.assigning
             .retain(|ip, ordered| !has(ip) && *ordered + LAG > asked);

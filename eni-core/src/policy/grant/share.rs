@@ -139,24 +139,25 @@ impl Useful {
         Self::These(subnets)
     }
 
-    /// How much of what a node has, or would get, is of use.
-    fn of(&self, seat: &Seat<'_>) -> u32 {
+    /// How much a node may give back in vain before it gives anything of use. Which of its addresses are idle
+    /// only its agent knows: it may be those that nobody else can use.
+    fn in_vain(&self, seat: &Seat<'_>) -> u32 {
         match self {
-            Self::All => u32::MAX,
+            Self::All => 0,
             Self::These(subnets) => {
-                let of_use = seat.carried().filter(|(subnet, _)| subnets.contains(*subnet));
-                of_use.map(|(_, carried)| carried).sum()
+                let in_vain = seat.carried().filter(|(subnet, _)| !subnets.contains(*subnet));
+                in_vain.map(|(_, carried)| carried).sum()
             }
         }
     }
 }
 
-/// Lowers the idlest grants by `wanted` in all, none below `floor` idle addresses, and by no more than is
-/// useful.
+/// Lowers the idlest grants until `wanted` in all is of use to others, none below `floor` idle addresses, and
+/// none that gives nothing of use.
 fn lower(table: &mut Table<'_>, seats: &[usize], useful: &Useful, wanted: u64, floor: u32) {
     let gives = |seat: &Seat<'_>, level: u32| {
         let idle = seat.idle().saturating_sub(level.max(floor));
-        u64::from(idle.min(useful.of(seat)))
+        u64::from(idle.saturating_sub(useful.in_vain(seat)))
     };
     let sum = |table: &Table<'_>, level: u32| {
         seats
@@ -177,8 +178,11 @@ fn lower(table: &mut Table<'_>, seats: &[usize], useful: &Useful, wanted: u64, f
     for place in seats {
         let seat = &mut table.seats[*place];
         let given = gives(seat, level).min(wanted);
+        if given == 0 {
+            continue;
+        }
         wanted -= given;
-        seat.granted -= u32::try_from(given).unwrap_or(u32::MAX);
+        seat.granted -= useful.in_vain(seat) + u32::try_from(given).unwrap_or(u32::MAX);
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Truth {
     pub(super) owners: BTreeMap<IpAddr, (NodeName, SandboxKey)>,
     /// Addresses that the world itself took off an ENI, until that ENI gets them again.
     pub(super) taken: BTreeSet<(EniId, IpAddr)>,
+    /// Addresses that the world has ever taken off an ENI, or with it off its node.
+    pub(super) once_taken: BTreeSet<(EniId, IpAddr)>,
     /// Who owns by the journal what the world took away: nobody could know.
     pub(super) lost: BTreeSet<(NodeName, SandboxKey)>,
     /// When an address was last released, and on which node; until it leaves its ENI.
@@ -281,6 +283,8 @@ impl Truth {
                 if let Some(fact) = self.enis.get_mut(eni) {
                     fact.instance = None;
                     fact.taken |= self.by_hand;
+                    let addresses = fact.addresses.iter().filter(|_| self.by_hand);
+                    self.once_taken.extend(addresses.map(|ip| (eni.clone(), *ip)));
                 }
             }
             FabricChange::AddressAssigned { eni, ip } => {
@@ -313,6 +317,7 @@ impl Truth {
         self.released.remove(&ip);
         if self.by_hand {
             self.taken.insert((eni.clone(), ip));
+            self.once_taken.insert((eni.clone(), ip));
             self.lost.extend(self.owners.remove(&ip));
         }
     }
