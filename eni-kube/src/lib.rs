@@ -2,17 +2,19 @@
 //!
 //! | want to | look at |
 //! | --- | --- |
+//! | reach the API server | [`connect()`] |
 //! | give the core a cluster | [`KubeCluster`] |
 //! | act only while no other process does | [`Election`] |
 //! | mark nodes without addresses for pods | [`NodeMarks`] |
 //! | define the custom resources | [`crd::install`], [`crd::definitions`] |
 //! | see Kubernetes' own objects as the core does | [`pod()`], [`node()`] |
 //!
-//! What is not here yet: the device plugin; the scheduler extender.
+//! What is not here yet: the scheduler extender.
 #![deny(missing_docs)]
 
 mod calls;
 mod cluster;
+mod connect;
 pub mod crd;
 mod election;
 mod error;
@@ -29,6 +31,7 @@ mod view;
 mod wire;
 
 pub use cluster::{KubeCluster, KubeOptions};
+pub use connect::{Access, ConnectError, connect};
 pub use election::{Election, ElectionOptions, Leader};
 pub use error::InvalidObject;
 pub use marks::{NodeMarkOptions, NodeMarks};

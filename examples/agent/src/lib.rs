@@ -1,24 +1,32 @@
-//! The node's agent, as a library that a binary assembles.
+//! The node's agent: assembled here, wired by the program `tke-eni-agent`. What is decided about addresses is in
+//! `eni_core::agent`.
 //!
-//! Two parts are off unless a binary asks for them. These are the names of its options, and what each is here:
-//!
-//! | option | meaning | here |
-//! | --- | --- | --- |
-//! | `--device-plugin` | kubelet is offered the node's addresses as `tke.cloud.tencent.com/eni-ip` | [`AgentConfig::devices`] |
-//! | `--advertise=attainable` | as many as ipamd grants (the default) | [`DialogueConfig::advertise`](eni_core::agent::DialogueConfig) |
-//! | `--advertise=bound` | as many as are attached, as TKE does | the same |
-//! | `--runtime-endpoint=unix:///...` | the container runtime that lists sandboxes; without it the only one of the [usual](runtime::USUAL) that is there | [`runtime::sandboxes`] for [`Backends::sandboxes`] |
-//!
-//! The device plugin needs the node's `/var/lib/kubelet/device-plugins` and `/var/lib/kubelet/pod-resources`,
-//! the list of sandboxes the directory of the runtime's socket. Where there is no telling which runtime is
-//! kubelet's, the agent says so and tells sandboxes by their network namespaces.
+//! | file | what |
+//! | --- | --- |
+//! | [`options`] | the flags |
+//! | [`program`] | from start to end |
+//! | [`Agent`] | the service, its dialogue with ipamd, its collector, its device plugin and its server, side by side |
+//! | [`server`] | what the CNI plugins call |
+//! | [`devices`] | what kubelet is told |
+//! | [`runtime`], [`results`] | what the container runtime knows |
+//! | [`install`] | what the container runtime is given: the plugins and their configuration |
+#![deny(missing_docs)]
 
 pub mod devices;
+mod file;
+pub mod install;
+mod instance;
 mod node;
+pub mod options;
+mod primary;
+pub mod program;
 pub mod proto;
 pub mod results;
 pub mod runtime;
 pub mod server;
 mod socket;
+mod unsupported;
 
-pub use node::{AgentConfig, AgentError, Backends, run};
+pub use instance::RememberError;
+pub use node::{Agent, AgentConfig, AgentError, Backends, run};
+pub use primary::PrimaryError;

@@ -61,7 +61,7 @@ pub struct Backends {
     pub cluster: Arc<dyn Cluster>,
     /// The node's kernel.
     pub network: Arc<dyn NodeNetwork>,
-    /// The runtime's sandboxes, see [`runtime::sandboxes`](crate::runtime::sandboxes); `None`: they are told
+    /// The runtime's sandboxes, [`CriSandboxes`](crate::runtime::CriSandboxes) as a rule; `None`: they are told
     /// by their network namespaces.
     pub sandboxes: Option<Arc<dyn Sandboxes>>,
     /// Clock and randomness.
@@ -82,60 +82,117 @@ pub enum AgentError {
     Serve(#[from] ServeError),
 }
 
+/// A node's agent whose socket listens and which serves nobody yet.
+pub struct Agent {
+    config: AgentConfig,
+    service: Arc<NodeService>,
+    network: Arc<dyn NodeNetwork>,
+    dialogue: Dialogue,
+    plugin: Option<DevicePlugin>,
+    collector: Arc<NodeCollector>,
+    listener: Listener,
+}
+
 /// Runs a node's agent until `shutdown`. Pods keep their network when it ends.
+///
+/// # Errors
+///
+/// As [`Agent::open`] and [`Agent::run`].
 pub async fn run(
     config: AgentConfig,
     backends: Backends,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), AgentError> {
-    let journal = Arc::new(FileJournal::open(&config.journal).await?);
-    let Backends {
-        cluster,
-        network,
-        sandboxes,
-        environment,
-    } = backends;
-    let service = NodeService::open(journal, environment, config.service).await?;
-    let (node, instance) = (config.node.clone(), config.instance);
-    let dialogue = Dialogue::new(
-        node,
-        instance,
-        service.clone(),
-        cluster,
-        network.clone(),
-        config.dialogue,
-    );
-    let (dialogue, plugin) = match config.devices {
-        Some(devices) => {
-            let advertisement = Arc::new(Advertisement::default());
-            let plugin = DevicePlugin::new(devices, advertisement.clone());
-            (dialogue.with_advertisement(advertisement), Some(plugin))
+    Agent::open(config, backends).await?.run(shutdown).await
+}
+
+impl Agent {
+    /// Reads the journal and listens. The cluster need not answer.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError::Journal`] and [`AgentError::Listen`].
+    pub async fn open(config: AgentConfig, backends: Backends) -> Result<Self, AgentError> {
+        let journal = Arc::new(FileJournal::open(&config.journal).await?);
+        let Backends {
+            cluster,
+            network,
+            sandboxes,
+            environment,
+        } = backends;
+        let service = NodeService::open(journal, environment, config.service).await?;
+        let (node, instance) = (config.node.clone(), config.instance.clone());
+        let dialogue = Dialogue::new(
+            node,
+            instance,
+            service.clone(),
+            cluster,
+            network.clone(),
+            config.dialogue,
+        );
+        let (dialogue, plugin) = match &config.devices {
+            Some(devices) => {
+                let advertisement = Arc::new(Advertisement::default());
+                let plugin = DevicePlugin::new(devices.clone(), advertisement.clone());
+                (dialogue.with_advertisement(advertisement), Some(plugin))
+            }
+            None => (dialogue, None),
+        };
+        let known = service.clone();
+        let sandboxes =
+            sandboxes.unwrap_or_else(|| Arc::new(NamespaceSandboxes::new(move || known.namespaces())));
+        let dialogue = match service.recovering() {
+            true => dialogue.with_witnesses(witnesses(config.results.clone(), &*sandboxes).await),
+            false => dialogue,
+        };
+        let collector = Arc::new(NodeCollector::new(
+            service.clone(),
+            network.clone(),
+            sandboxes,
+            dialogue.pods(),
+        ));
+        let listener = Listener::bind(&config.endpoint).await?;
+        Ok(Self {
+            config,
+            service,
+            network,
+            dialogue,
+            plugin,
+            collector,
+            listener,
+        })
+    }
+
+    /// Who gives the addresses, for those who look at it.
+    pub fn service(&self) -> Arc<NodeService> {
+        self.service.clone()
+    }
+
+    /// Serves until `shutdown`.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError::Serve`].
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+        let Self {
+            config,
+            service,
+            network,
+            dialogue,
+            plugin,
+            collector,
+            listener,
+        } = self;
+        let waiters = service.clone();
+        tokio::select! {
+            biased;
+            ended = server::run(listener, service, network.clone(), collector.clone(), shutdown) => Ok(ended?),
+            () = dialogue.run() => Ok(()),
+            () = waiters.run() => Ok(()),
+            () = collector.run(config.collection) => Ok(()),
+            () = maintain(&config.node, &*network) => Ok(()),
+            () = advertise(plugin) => Ok(()),
         }
-        None => (dialogue, None),
-    };
-    let known = service.clone();
-    let sandboxes =
-        sandboxes.unwrap_or_else(|| Arc::new(NamespaceSandboxes::new(move || known.namespaces())));
-    let dialogue = match service.recovering() {
-        true => dialogue.with_witnesses(witnesses(config.results, &*sandboxes).await),
-        false => dialogue,
-    };
-    let collector = Arc::new(NodeCollector::new(
-        service.clone(),
-        network.clone(),
-        sandboxes,
-        dialogue.pods(),
-    ));
-    let listener = Listener::bind(&config.endpoint).await?;
-    let waiters = service.clone();
-    tokio::select! {
-        biased;
-        ended = server::run(listener, service, network.clone(), collector.clone(), shutdown) => Ok(ended?),
-        () = dialogue.run() => Ok(()),
-        () = waiters.run() => Ok(()),
-        () = collector.run(config.collection) => Ok(()),
-        () = maintain(&config.node, &*network) => Ok(()),
-        () = advertise(plugin) => Ok(()),
     }
 }
 
@@ -173,5 +230,13 @@ async fn maintain(node: &NodeName, network: &dyn NodeNetwork) {
 impl std::fmt::Debug for Backends {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Backends").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! gRPC over the Unix sockets of other programs of the node.
+//! gRPC over the sockets of programs of the node.
 
 use std::{error::Error, path::Path, time::Duration};
 
@@ -44,8 +44,18 @@ pub(crate) async fn call<T>(
     call: impl AsyncFnOnce(Channel) -> Result<T, Status>,
 ) -> Result<T, CallError> {
     let path = socket.display().to_string();
+    call_at(format!("unix:{path}"), path, deadline, call).await
+}
+
+/// The same of a program at a URI, which errors call `path`.
+pub(crate) async fn call_at<T>(
+    uri: String,
+    path: String,
+    deadline: Duration,
+    call: impl AsyncFnOnce(Channel) -> Result<T, Status>,
+) -> Result<T, CallError> {
     let called = async {
-        let connected = match Endpoint::from_shared(format!("unix:{path}")) {
+        let connected = match Endpoint::from_shared(uri) {
             Ok(endpoint) => endpoint.connect().await,
             Err(invalid) => Err(invalid),
         };

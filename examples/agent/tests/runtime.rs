@@ -161,7 +161,7 @@ async fn a_runtime_that_is_away_is_an_error_that_says_where_it_should_be_and_com
     let error = sandboxes.list().await.unwrap_err().to_string();
     assert!(error.contains(harness.socket.to_str().unwrap()), "{error}");
     assert!(
-        error.contains("No such file") && error.contains("--runtime-endpoint"),
+        error.contains("No such file") && error.contains("--container-runtime-endpoint"),
         "{error}"
     );
 

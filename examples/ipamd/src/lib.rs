@@ -9,7 +9,6 @@
 //! | [`http`] | `/healthz` and `/metrics` |
 #![deny(missing_docs)]
 
-pub mod connect;
 pub mod http;
 pub mod memory_cloud;
 mod metrics;

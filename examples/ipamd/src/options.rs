@@ -10,7 +10,7 @@ use eni_core::{
     cloud::PaceConfig,
     model::{SubnetId, WarmRange},
 };
-use eni_kube::NodeMarkOptions;
+use eni_kube::{Access, NodeMarkOptions};
 use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
 
@@ -211,6 +211,14 @@ impl Options {
         WarmRange {
             min: self.pool.ip_min_warm_target,
             max: self.pool.ip_max_warm_target,
+        }
+    }
+
+    /// The way to the Kubernetes API.
+    pub fn access(&self) -> Access {
+        Access {
+            kubeconfig: self.kubernetes.kubeconfig.clone(),
+            master: self.kubernetes.master.clone(),
         }
     }
 

@@ -11,7 +11,7 @@ use eni_core::{
     env::{Environment, SystemEnvironment},
 };
 use eni_kube::{
-    Election, ElectionOptions, KubeCluster, KubeOptions, NodeMarks,
+    ConnectError, Election, ElectionOptions, KubeCluster, KubeOptions, NodeMarks, connect,
     crd::{self, InstallError},
 };
 use kube::Client;
@@ -23,7 +23,6 @@ use tokio::{
 use tracing::Instrument;
 
 use crate::{
-    connect::{ConnectError, connect},
     http,
     memory_cloud::{self, PlanError},
     options::{CloudKind, Options},
@@ -98,7 +97,7 @@ impl Ipamd {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
         let cloud = cloud(&options)?;
-        let client = connect(&options.kubernetes).await?;
+        let client = connect(&options.access()).await?;
         let address = options.health_address;
         let bound = TcpListener::bind(address).await;
         let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));

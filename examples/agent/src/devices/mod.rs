@@ -1,9 +1,7 @@
 //! The device plugin: offers the node's addresses to kubelet as an extended resource, so that pods that
 //! request it are scheduled only where one can be had.
 //!
-//! Options of a binary that belong here: `--device-plugin` (a [`DeviceConfig`]; off without), and
-//! `--advertise=attainable|bound` ([`DialogueConfig::advertise`](eni_core::agent::DialogueConfig)). It needs
-//! kubelet's folders `device-plugins` and `pod-resources`; without the latter the resource is not lowered,
+//! It needs kubelet's folders `device-plugins` and `pod-resources`; without the latter the resource is not lowered,
 //! as nobody says which devices are in use.
 
 mod authority;

@@ -1,11 +1,8 @@
-//! The container runtime's sandboxes over CRI, for `--runtime-endpoint`.
-//!
-//! Without that option the agent looks for the usual sockets; where there is no telling which runtime is
-//! kubelet's, sandboxes are told by their network namespaces.
+//! The container runtime's sandboxes over CRI, for `--container-runtime-endpoint`.
 
 mod endpoint;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use eni_core::{
@@ -13,7 +10,7 @@ use eni_core::{
     sandbox::{Sandbox, SandboxError, Sandboxes},
 };
 
-pub use endpoint::{InvalidRuntimeEndpoint, NoRuntime, RuntimeEndpoint, USUAL};
+pub use endpoint::{CONTAINERD, InvalidRuntimeEndpoint, RuntimeEndpoint};
 
 use crate::{
     proto::runtime::{
@@ -43,24 +40,6 @@ impl CriSandboxes {
     }
 }
 
-/// The runtime of `--runtime-endpoint`, or else the only one of the usual that is there. `None`, which the
-/// log explains, leaves [`Backends::sandboxes`](crate::Backends) as it is.
-pub fn sandboxes(endpoint: Option<RuntimeEndpoint>) -> Option<Arc<dyn Sandboxes>> {
-    let found = endpoint.map_or_else(|| RuntimeEndpoint::detect(Path::exists), Ok);
-    match found {
-        Ok(endpoint) => {
-            tracing::info!(%endpoint, "sandboxes are listed by the container runtime");
-            Some(Arc::new(CriSandboxes::new(endpoint, DEADLINE)))
-        }
-        Err(none) => {
-            tracing::warn!(
-                "{none}; sandboxes are told by their network namespaces, name the runtime by --runtime-endpoint"
-            );
-            None
-        }
-    }
-}
-
 #[async_trait]
 impl Sandboxes for CriSandboxes {
     async fn list(&self) -> Result<Vec<Sandbox>, SandboxError> {
@@ -71,7 +50,7 @@ impl Sandboxes for CriSandboxes {
         });
         let listed = listed.await.map_err(|error| {
             SandboxError(format!(
-                "{error}; is it a runtime with CRI v1? See --runtime-endpoint"
+                "{error}; is it a runtime with CRI v1? See --container-runtime-endpoint"
             ))
         })?;
         understand(listed)
