@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::{Value, json};
+
 use crate::kubernetes::{
     Unavailable,
     authority::{Authority, signing_keys, write_secret},
@@ -68,20 +70,23 @@ impl Certificates {
 
     /// Writes the kubeconfig of a user at `path`, for the API server at `server`.
     pub(super) fn kubeconfig(&self, path: &Path, server: &str, user: &Files) -> Result<(), Unavailable> {
-        let text = serde_json::json!({
+        let user = json!({"client-certificate": user.certificate, "client-key": user.key});
+        write_secret(path, &self.configuration(server, &user))
+    }
+
+    /// The kubeconfig of a user, by whatever proves who it is, for the API server at `server`.
+    pub(super) fn configuration(&self, server: &str, user: &Value) -> String {
+        json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "testbed", "cluster": {
                 "server": server,
                 "certificate-authority": self.file("ca.crt"),
             }}],
-            "users": [{"name": "user", "user": {
-                "client-certificate": user.certificate,
-                "client-key": user.key,
-            }}],
+            "users": [{"name": "user", "user": user}],
             "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "user"}}],
             "current-context": "testbed",
-        });
-        write_secret(path, &text.to_string())
+        })
+        .to_string()
     }
 }

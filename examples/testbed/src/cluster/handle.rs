@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{ClusterError, Kubectl, Options, State, status, supervisor::STAY};
+use super::{ClusterError, Cni, Kubectl, Options, State, eni, status, supervisor::STAY};
 use crate::kubernetes::{
     Binaries, REQUIRE_KUBERNETES, Unavailable, arguments,
     programs::{self, KUBECTL},
@@ -48,6 +48,10 @@ impl Cluster {
         let program = program().map_err(ClusterError::machine("the path of this program"))?;
         if !program.is_file() {
             return Err(Unavailable::Missing(program).into());
+        }
+        if options.cni == Cni::Eni {
+            let beside = program.parent().unwrap_or(Path::new("/"));
+            eni::build(beside).map_err(ClusterError::machine("building the agent and the plugins"))?;
         }
         let state = State::at(options.state.clone());
         state.create()?;

@@ -9,6 +9,7 @@ pub mod node;
 
 mod certificates;
 mod control_plane;
+mod eni;
 mod handle;
 mod kubectl;
 mod options;
@@ -50,6 +51,10 @@ pub enum ClusterError {
     /// A program of the machine is missing.
     #[error("`{0}` is not on PATH; `cargo verify -- --only install`, run by root, installs its package")]
     Package(&'static str),
+
+    /// A program of this project was not built.
+    #[error("{} does not exist; `cargo build --package agent --package cni` makes it", .0.display())]
+    Program(PathBuf),
 
     /// There is one already.
     #[error("{} holds a cluster; end it with `cargo testbed down`, or name another directory with --state", .0.display())]
@@ -94,7 +99,7 @@ impl ClusterError {
     fn is_missing(&self) -> bool {
         matches!(
             self,
-            Self::Package(_) | Self::Unavailable(Unavailable::Missing(_))
+            Self::Package(_) | Self::Program(_) | Self::Unavailable(Unavailable::Missing(_))
         )
     }
 

@@ -20,6 +20,8 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cni {
+    /// This project's: ENIs of the node, and their addresses.
+    Eni,
     /// The reference plugins: a bridge per node, and a route of the VPC per node.
     Bridge,
     /// None: nodes are not ready before somebody installs one.

@@ -1,11 +1,12 @@
 //! The process that holds a cluster: it starts everything, and everything ends with it.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, BufRead},
     net::Ipv4Addr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +17,7 @@ use eni_core::{
 };
 use fabric::{
     topology::{NodePlan, Topology},
-    vpc::Vpc,
+    vpc::{Vpc, VpcError},
 };
 use ipnet::Ipv4Net;
 use nix::{
@@ -29,7 +30,8 @@ use super::{
     ClusterError, Cni, Kubectl, Options,
     certificates::Certificates,
     control_plane::{ControlPlane, Parts},
-    node::{Member, plan},
+    eni::{self, Account},
+    node::{Member, Network, plan},
     state::State,
 };
 use crate::kubernetes::{
@@ -61,6 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
         Ok(())
     };
     own().map_err(ClusterError::machine("namespaces of our own"))?;
+    log_to(&state.path("ipamd.log")).map_err(ClusterError::machine("a log"))?;
     let progress = |what: &str| println!("[{:5.1} s] {what}", begun.elapsed().as_secs_f64());
     let binaries = Binaries::cached(programs::CLUSTER)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -87,28 +90,35 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
     })?;
     progress("the API server serves");
 
+    let kubectl = Kubectl::new(binaries.path(&KUBECTL), state.kubeconfig());
+    let agent = match options.cni {
+        Cni::Eni => Some(our_network(&runtime, &vpc, &kubectl, &certificates, &state)?),
+        Cni::Bridge | Cni::None => None,
+    };
     let mut running = Vec::new();
     for (number, node) in (1..).zip(nodes) {
-        let pods = Ipv4Net::new_assert(Ipv4Addr::new(10, 50, number, 0), 24);
-        if options.cni == Cni::Bridge {
-            vpc.fabric
-                .route(pods.into(), node.address.into())
-                .map_err(fabric::vpc::VpcError::from)?;
-        }
+        let network = match (options.cni, &agent) {
+            (Cni::Eni, Some((agent, token))) => Network::Eni { agent, token },
+            (Cni::Bridge, _) => {
+                let pods = Ipv4Net::new_assert(Ipv4Addr::new(10, 50, number, 0), 24);
+                let route = vpc.fabric.route(pods.into(), node.address.into());
+                route.map_err(VpcError::from)?;
+                Network::Bridge(pods)
+            }
+            (Cni::Eni | Cni::None, _) => Network::None,
+        };
         let member = Member {
             node,
             state: &options.state,
             cgroup: format!("testbed-{}-{}", Pid::this(), node.plan.name),
             server: &control_plane.server,
-            cni: options.cni,
-            pods,
+            network,
         };
         let file = plan(&member, &binaries, &certificates)?;
         running.push(start(&file, &node.directory)?);
     }
     progress("the nodes are started");
 
-    let kubectl = Kubectl::new(binaries.path(&KUBECTL), state.kubeconfig());
     wait_for_nodes(&kubectl, options)?;
     progress(&format!("{} nodes", options.nodes));
     kubectl.wait(
@@ -126,6 +136,28 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
     }
 }
 
+/// Makes the accounts of ipamd and the agents, and starts ipamd; the agents' program and token.
+fn our_network(
+    runtime: &tokio::runtime::Runtime,
+    vpc: &Vpc,
+    kubectl: &Kubectl,
+    certificates: &Certificates,
+    state: &State,
+) -> Result<(PathBuf, String), ClusterError> {
+    let own = std::env::current_exe().map_err(ClusterError::machine("the path of this program"))?;
+    let agent = eni::agent(own.parent().unwrap_or(Path::new("/")))?;
+    let server = kubectl.run(&[
+        "config",
+        "view",
+        "--output=jsonpath={.clusters[0].cluster.server}",
+    ])?;
+    let kubeconfig = state.path("ipamd.kubeconfig");
+    let token = Account::IPAMD.create(kubectl)?;
+    eni::write_kubeconfig(&kubeconfig, certificates, &server, &token)?;
+    eni::start_ipamd(runtime, vpc, &kubeconfig)?;
+    Ok((agent, Account::AGENT.create(kubectl)?))
+}
+
 /// The nodes, and last the instance of the control plane.
 fn topology(nodes: u32) -> Topology {
     let mut topology = Topology::new(nodes);
@@ -136,6 +168,16 @@ fn topology(nodes: u32) -> Topology {
         subnet,
     });
     topology
+}
+
+/// What the VPC and ipamd say goes to a file.
+fn log_to(file: &Path) -> io::Result<()> {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(Mutex::new(File::create(file)?))
+        .with_ansi(false)
+        .init();
+    Ok(())
 }
 
 /// Starts a node that a file describes.
@@ -149,7 +191,7 @@ fn start(file: &Path, directory: &Path) -> Result<Process, ClusterError> {
 fn wait_for_nodes(kubectl: &Kubectl, options: &Options) -> Result<(), ClusterError> {
     let condition = match options.cni {
         Cni::None => "{.metadata.name}",
-        Cni::Bridge => r#"{.status.conditions[?(@.type=="Ready")].status}"#,
+        Cni::Eni | Cni::Bridge => r#"{.status.conditions[?(@.type=="Ready")].status}"#,
     };
     let output = format!("jsonpath={{range .items[*]}}{condition} {{end}}");
     let arguments = ["get", "nodes", "--output", &output];
@@ -162,7 +204,7 @@ fn wait_for_nodes(kubectl: &Kubectl, options: &Options) -> Result<(), ClusterErr
 }
 
 /// Takes everything down once who started us is gone, unless it said before that we stay.
-fn wait_for_leave(state: std::path::PathBuf) -> io::Result<()> {
+fn wait_for_leave(state: PathBuf) -> io::Result<()> {
     let program = std::env::current_exe()?;
     let wait = move || {
         let mut line = String::new();

@@ -41,7 +41,7 @@ pub(super) struct Up {
     nodes: u32,
 
     /// The network of the pods.
-    #[arg(long, value_enum, default_value_t = Cni::Bridge)]
+    #[arg(long, value_enum, default_value_t = Cni::Eni)]
     cni: Cni,
 
     #[command(flatten)]

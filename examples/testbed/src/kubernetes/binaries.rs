@@ -45,12 +45,17 @@ impl Binaries {
         let broken =
             |error: io::Error| Failure::rule(format!("{}: {error}", directory.display()), Vec::new());
         fs::create_dir_all(directory).map_err(broken)?;
+        let there = || println!("the programs are in {}", directory.display());
+        if binaries.missing(programs).is_empty() {
+            there();
+            return Ok(binaries);
+        }
         // Whoever asks at the same time waits, and finds them built.
         let lock = File::create(directory.join("lock")).map_err(broken)?;
         let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| broken(error.into()))?;
         let missing = binaries.missing(programs);
         if missing.is_empty() {
-            println!("the programs are in {}", directory.display());
+            there();
             return Ok(binaries);
         }
         let work = directory.join("work");
@@ -119,7 +124,6 @@ impl Workshop {
         match program.origin {
             Origin::Debian { package, file } => Ok(self.debian.unpacked(package, &self.work)?.join(file)),
             Origin::Go(package) => self.tree()?.program(program.name, package),
-            Origin::GoTests(package) => self.tree()?.tests(program.name, package),
             Origin::C(file) => self.tree()?.c(program.name, file),
             Origin::Image(image) => images::archive(image, made, &self.work),
         }

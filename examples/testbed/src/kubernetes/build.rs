@@ -57,12 +57,12 @@ impl Tree {
 
     /// Builds the program of a package; its path.
     pub(super) fn program(&self, name: &str, package: &str) -> Result<PathBuf, Failure> {
-        self.build(&["build"], name, package)
-    }
-
-    /// Builds the tests of a package as one program; its path.
-    pub(super) fn tests(&self, name: &str, package: &str) -> Result<PathBuf, Failure> {
-        self.build(&["test", "-c"], name, package)
+        let output = self.output(name);
+        run(self
+            .go(["build", "-tags=providerless", "-ldflags", &ldflags(), "-o"])
+            .arg(&output)
+            .arg(format!("k8s.io/kubernetes/{package}")))?;
+        Ok(output)
     }
 
     /// Builds a program of one C file; its path.
@@ -72,16 +72,6 @@ impl Tree {
             .args(["-Os", "-s", "-static", &format!("-DVERSION=v{VERSION}"), "-o"])
             .arg(&output)
             .arg(self.source.join(file)))?;
-        Ok(output)
-    }
-
-    fn build(&self, how: &[&str], name: &str, package: &str) -> Result<PathBuf, Failure> {
-        let output = self.output(name);
-        run(self
-            .go(how.iter().copied())
-            .args(["-tags=providerless", "-ldflags", &ldflags(), "-o"])
-            .arg(&output)
-            .arg(format!("k8s.io/kubernetes/{package}")))?;
         Ok(output)
     }
 

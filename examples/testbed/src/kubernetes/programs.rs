@@ -20,8 +20,6 @@ pub(super) enum Origin {
     },
     /// A Go package of Kubernetes' source.
     Go(&'static str),
-    /// The tests of a Go package of Kubernetes' source, as one program.
-    GoTests(&'static str),
     /// A C file of Kubernetes' source, linked statically.
     C(&'static str),
     /// An archive of programs that come before it.
@@ -75,11 +73,6 @@ pub const IMAGES: [Program; 3] = [
     Program::image("busybox.tar", &BUSYBOX_IMAGE),
     Program::image("agnhost.tar", &AGNHOST_IMAGE),
 ];
-/// Upstream's end-to-end tests, the conformance tests among them.
-pub const E2E_TEST: Program = Program {
-    name: "e2e.test",
-    origin: Origin::GoTests("test/e2e"),
-};
 
 /// What an API server alone needs.
 pub const SERVER: &[Program] = &[ETCD, API_SERVER];
@@ -100,6 +93,3 @@ pub const CLUSTER: &[Program] = &[
     IMAGES[1],
     IMAGES[2],
 ];
-
-/// What upstream's conformance tests need in addition.
-pub const CONFORMANCE: &[Program] = &[E2E_TEST];

@@ -1,11 +1,12 @@
 //! Whole clusters: what pods do in one, and that nothing of one is left.
 
-mod bridge;
+mod eni;
 mod life;
+mod pods;
 
 use std::{
     process::ExitCode,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Once, OnceLock},
 };
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -13,8 +14,20 @@ use testbed::cluster::{Cluster, Cni, Options};
 
 type Outcome = Result<(), Failed>;
 
+/// A test in a cluster that others use too.
+type Case = (&'static str, fn(&Bed) -> Outcome);
+
 /// The cluster that the tests of one network share; it comes up with the first that runs.
-type Shared = Arc<OnceLock<Option<Cluster>>>;
+#[derive(Debug)]
+struct Bed {
+    cluster: Cluster,
+    cni: Cni,
+    /// That its pods were made.
+    applied: Once,
+}
+
+/// None where there can be no cluster, which was told.
+type Shared = Arc<OnceLock<Option<Bed>>>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -25,26 +38,39 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let bridged = Shared::default();
-    let options = Options {
-        state: directory.path().join("bridge"),
-        nodes: 2,
-        cni: Cni::Bridge,
-    };
     let mut trials = Vec::new();
-    for (name, body) in bridge::CASES {
-        let (shared, options) = (bridged.clone(), options.clone());
-        trials.push(Trial::test(*name, move || {
-            let up = || Cluster::for_tests("the tests in a cluster", &options);
-            shared.get_or_init(up).as_ref().map_or(Ok(()), body)
-        }));
+    let mut beds = Vec::new();
+    for (network, cni) in [("eni", Cni::Eni), ("bridge", Cni::Bridge)] {
+        let bed = Shared::default();
+        let options = Options {
+            state: directory.path().join(network),
+            nodes: 2,
+            cni,
+        };
+        let own = if cni == Cni::Eni { eni::CASES } else { &[] };
+        for (name, body) in pods::CASES.iter().chain(own).chain([&pods::LAST]) {
+            let (bed, options) = (bed.clone(), options.clone());
+            let up = move || {
+                let cluster = Cluster::for_tests("the tests in a cluster", &options)?;
+                let applied = Once::new();
+                Some(Bed {
+                    cluster,
+                    cni,
+                    applied,
+                })
+            };
+            trials.push(Trial::test(format!("{network}::{name}"), move || {
+                bed.get_or_init(up).as_ref().map_or(Ok(()), body)
+            }));
+        }
+        beds.push(bed);
     }
     for (name, body) in life::CASES {
         let state = directory.path().join(name);
-        trials.push(Trial::test(*name, move || body(&state)));
+        trials.push(Trial::test(format!("life::{name}"), move || body(&state)));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Before the directory goes.
-    drop(bridged);
+    drop(beds);
     conclusion.exit_code()
 }

@@ -18,7 +18,7 @@ use crate::{
     cluster::{
         ClusterError,
         certificates::{Certificates, Files},
-        options::Cni,
+        eni::write_kubeconfig,
     },
     kubernetes::{
         Binaries, Unavailable,
@@ -63,9 +63,18 @@ pub(in crate::cluster) struct Member<'a> {
     /// The API server, as nodes reach it.
     pub(in crate::cluster) server: &'a str,
     /// The network of its pods.
-    pub(in crate::cluster) cni: Cni,
-    /// The range of its pods' addresses, where the network gives out ranges.
-    pub(in crate::cluster) pods: Ipv4Net,
+    pub(in crate::cluster) network: Network<'a>,
+}
+
+/// The network of a node's pods.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cluster) enum Network<'a> {
+    /// Our agent, and the token by which the API server knows it.
+    Eni { agent: &'a Path, token: &'a str },
+    /// The reference plugins, and the range of the pods' addresses.
+    Bridge(Ipv4Net),
+    /// None yet.
+    None,
 }
 
 /// Prepares a node: makes its directories, files and cgroups; the file that describes it.
@@ -82,6 +91,14 @@ pub(in crate::cluster) fn plan(
     let proxy = certificates.issue(&format!("{name}-proxy"), "system:kube-proxy", &[], &[])?;
     certificates.kubeconfig(&directory.join("kubelet.kubeconfig"), member.server, &serving)?;
     certificates.kubeconfig(&directory.join("kube-proxy.kubeconfig"), member.server, &proxy)?;
+    if let Network::Eni { token, .. } = member.network {
+        write_kubeconfig(
+            &directory.join("agent.kubeconfig"),
+            certificates,
+            member.server,
+            token,
+        )?;
+    }
     let trusted = certificates.file("ca.crt");
     write_files(member, &directory, &trusted, &serving).map_err(Unavailable::machine(format!(
         "the files of {name} cannot be written"
@@ -123,12 +140,12 @@ fn write_files(member: &Member<'_>, directory: &Path, trusted: &Path, serving: &
         let plugin = plugin?;
         fs::copy(plugin.path(), directory.join("cni/bin").join(plugin.file_name()))?;
     }
-    match member.cni {
-        Cni::Bridge => fs::write(
+    match member.network {
+        Network::Bridge(pods) => fs::write(
             directory.join("cni/net.d/10-bridge.conflist"),
-            config::bridge(member.pods),
+            config::bridge(pods),
         ),
-        Cni::None => Ok(()),
+        Network::Eni { .. } | Network::None => Ok(()),
     }
 }
 
@@ -170,6 +187,17 @@ fn steps(member: &Member<'_>, binaries: &Binaries, directory: &Path) -> Vec<Step
         binaries.path(&KUBE_PROXY),
         proxy_arguments(name, address, file),
     )));
+    if let Network::Eni { agent, .. } = member.network {
+        let arguments = vec![
+            format!("--node-name={name}"),
+            format!("--kubeconfig={}", file("agent.kubeconfig")),
+        ];
+        steps.push(Step::Service(program(
+            "tke-eni-agent",
+            agent.to_owned(),
+            arguments,
+        )));
+    }
     steps
 }
 

@@ -1,19 +1,17 @@
-//! Pods on the reference plugins, which need no ENI: whether nodes are what nodes have to be.
+//! What pods do on any network, and what nodes have to be.
 
-use std::{fs, sync::Once, time::Duration};
+use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 use testbed::{
-    cluster::{Cluster, ClusterError},
+    cluster::{ClusterError, Cni},
     kubernetes::images::AGNHOST_IMAGE,
 };
 
-use crate::Outcome;
+use crate::{Bed, Case, Outcome};
 
 /// How long anything may take that a cluster does in a second.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-type Case = (&'static str, fn(&Cluster) -> Outcome);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const CASES: &[Case] = &[
     (
@@ -26,25 +24,24 @@ pub(crate) const CASES: &[Case] = &[
         "what_a_kubelet_sets_for_its_machine_stays_in_its_node",
         settings_stay,
     ),
-    ("the_api_server_refuses_nobody", nobody_is_refused),
 ];
+
+/// What is judged by all that the others did.
+pub(crate) const LAST: Case = ("the_api_server_refuses_nobody", nobody_is_refused);
 
 /// A pod of the tests.
 #[derive(Debug)]
-struct Pod {
-    name: String,
-    /// For messages.
-    #[expect(dead_code)]
-    node: String,
-    address: String,
+pub(crate) struct Pod {
+    pub(crate) name: String,
+    pub(crate) node: String,
+    pub(crate) address: String,
 }
 
 /// Two pods on each node, behind a Service; made by whoever asks first.
-fn pods(cluster: &Cluster) -> Result<Vec<Pod>, ClusterError> {
-    static APPLIED: Once = Once::new();
-    let kubectl = cluster.kubectl();
-    APPLIED.call_once(|| {
-        let objects = objects().to_string();
+pub(crate) fn pods(bed: &Bed) -> Result<Vec<Pod>, ClusterError> {
+    let kubectl = bed.cluster.kubectl();
+    bed.applied.call_once(|| {
+        let objects = objects(bed.cni).to_string();
         kubectl
             .feed(&["apply", "--filename=-"], &objects)
             .expect("pods are accepted");
@@ -56,7 +53,7 @@ fn pods(cluster: &Cluster) -> Result<Vec<Pod>, ClusterError> {
     Ok(running(&list))
 }
 
-fn objects() -> Value {
+fn objects(cni: Cni) -> Value {
     let pod = |(number, node): (usize, &str)| {
         json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -64,7 +61,7 @@ fn objects() -> Value {
             "spec": {
                 "nodeName": node,
                 "terminationGracePeriodSeconds": 1,
-                "containers": [{"name": "server", "image": AGNHOST_IMAGE.tag, "args": ["netexec"]}],
+                "containers": [server(cni)],
             },
         })
     };
@@ -80,8 +77,22 @@ fn objects() -> Value {
     json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
 
+/// A container that serves; on ENIs a pod asks for its address as for any resource.
+pub(crate) fn server(cni: Cni) -> Value {
+    let limits = match cni {
+        Cni::Eni => json!({"tke.cloud.tencent.com/eni-ip": 1}),
+        Cni::Bridge | Cni::None => json!({}),
+    };
+    json!({
+        "name": "server",
+        "image": AGNHOST_IMAGE.tag,
+        "args": ["netexec"],
+        "resources": {"limits": limits},
+    })
+}
+
 /// The pods of a list that run.
-fn running(list: &str) -> Vec<Pod> {
+pub(crate) fn running(list: &str) -> Vec<Pod> {
     let list: Value = serde_json::from_str(list).unwrap_or_default();
     let pods = list["items"].as_array().cloned().unwrap_or_default();
     let pod = |pod: &Value| {
@@ -97,9 +108,9 @@ fn running(list: &str) -> Vec<Pod> {
     pods.iter().filter_map(pod).collect()
 }
 
-fn everybody_is_reached(cluster: &Cluster) -> Outcome {
-    let pods = pods(cluster)?;
-    let kubectl = cluster.kubectl();
+fn everybody_is_reached(bed: &Bed) -> Outcome {
+    let pods = pods(bed)?;
+    let kubectl = bed.cluster.kubectl();
     for from in &pods {
         for to in &pods {
             let ping = ["exec", &from.name, "--", "ping", "-c1", "-W2", &to.address];
@@ -110,9 +121,9 @@ fn everybody_is_reached(cluster: &Cluster) -> Outcome {
     Ok(())
 }
 
-fn services(cluster: &Cluster) -> Outcome {
-    let pods = pods(cluster)?;
-    let kubectl = cluster.kubectl();
+fn services(bed: &Bed) -> Outcome {
+    let pods = pods(bed)?;
+    let kubectl = bed.cluster.kubectl();
     let address = kubectl.run(&["get", "service", "servers", "--output=jsonpath={.spec.clusterIP}"])?;
     let url = format!("http://{address}/hostname");
     for from in &pods {
@@ -138,9 +149,9 @@ fn services(cluster: &Cluster) -> Outcome {
     Ok(())
 }
 
-fn logs(cluster: &Cluster) -> Outcome {
-    for pod in pods(cluster)? {
-        let log = cluster.kubectl().run(&["logs", &pod.name])?;
+fn logs(bed: &Bed) -> Outcome {
+    for pod in pods(bed)? {
+        let log = bed.cluster.kubectl().run(&["logs", &pod.name])?;
         if !log.contains("Started HTTP server on port 8080") {
             return Err(format!("{pod:?} says: {log}").into());
         }
@@ -148,10 +159,10 @@ fn logs(cluster: &Cluster) -> Outcome {
     Ok(())
 }
 
-fn settings_stay(cluster: &Cluster) -> Outcome {
+fn settings_stay(bed: &Bed) -> Outcome {
     let setting = "/proc/sys/kernel/panic";
     let outside = fs::read_to_string(setting)?;
-    let inside = cluster.exec("node-1", &["cat", setting])?;
+    let inside = bed.cluster.exec("node-1", &["cat", setting])?;
     // kubelet 1.20 sets 10 s.
     assert_eq!(String::from_utf8_lossy(&inside.stdout).trim(), "10");
     assert_eq!(fs::read_to_string(setting)?, outside);
@@ -163,9 +174,10 @@ fn settings_stay(cluster: &Cluster) -> Outcome {
     Ok(())
 }
 
-fn nobody_is_refused(cluster: &Cluster) -> Outcome {
-    pods(cluster)?;
-    let refused: Vec<String> = cluster
+fn nobody_is_refused(bed: &Bed) -> Outcome {
+    pods(bed)?;
+    let refused: Vec<String> = bed
+        .cluster
         .audit()?
         .iter()
         .filter(|event| event["responseStatus"]["code"] == 403)
