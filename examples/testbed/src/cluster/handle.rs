@@ -32,7 +32,8 @@ pub struct Cluster {
     state: State,
     binaries: Binaries,
     supervisor: Child,
-    down: bool,
+    /// It was taken down, or lives on without us.
+    gone: bool,
 }
 
 impl Cluster {
@@ -71,7 +72,7 @@ impl Cluster {
             supervisor: started().map_err(ClusterError::machine("starting the supervisor"))?,
             binaries,
             state,
-            down: false,
+            gone: false,
         };
         match cluster.follow(&mut progress) {
             Ok(true) => Ok(cluster),
@@ -115,7 +116,7 @@ impl Cluster {
             told = leash.write_all(format!("{STAY}\n").as_bytes());
         }
         told.map_err(ClusterError::machine("letting the supervisor go"))?;
-        self.down = true;
+        self.gone = true;
         Ok(self.state.clone())
     }
 
@@ -156,7 +157,7 @@ impl Cluster {
     }
 
     fn end(&mut self) -> Result<(), ClusterError> {
-        if std::mem::replace(&mut self.down, true) {
+        if std::mem::replace(&mut self.gone, true) {
             return Ok(());
         }
         let down = self.state.down();

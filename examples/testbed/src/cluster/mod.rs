@@ -5,7 +5,7 @@
 //! on leashes: whatever ends it ends all. Its mounts and networks are in namespaces of its own, which end with
 //! it. What remains is in one directory, and the nodes' cgroups; `down` removes both.
 
-pub mod node;
+pub(crate) mod node;
 
 mod certificates;
 mod control_plane;

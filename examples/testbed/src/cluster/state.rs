@@ -88,6 +88,7 @@ impl State {
                 return Err(ClusterError::Exists(self.directory.clone()));
             }
             Ok(_) => self.down()?,
+            // There never was one.
             Err(_) => {}
         }
         let what = format!("making {}", self.directory.display());

@@ -88,6 +88,7 @@ fn children(pid: i32) -> io::Result<Vec<i32>> {
     };
     let mut children = Vec::new();
     for thread in threads {
+        // A thread may end meanwhile, and has no children then.
         let list = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
         children.extend(list.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
     }

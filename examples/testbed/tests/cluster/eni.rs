@@ -1,6 +1,6 @@
 //! Pods on ENIs: ours alone, and whatever happens to the agent.
 
-use std::{collections::BTreeSet, thread, time::Instant};
+use std::{collections::BTreeSet, fs, thread, time::Instant};
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -21,6 +21,9 @@ pub(crate) const CASES: &[Case] = &[
         agent_is_killed,
     ),
 ];
+
+/// What is judged by all that the others did.
+pub(crate) const LAST: Case = ("the_data_plane_follows_the_cloud", data_plane_follows);
 
 /// More than the warm pool holds, in pods.
 const BURST: usize = 12;
@@ -59,6 +62,17 @@ fn addresses_are_of_enis(bed: &Bed) -> Outcome {
             "{pod:?} is not of {addresses:?}"
         );
     }
+    Ok(())
+}
+
+fn data_plane_follows(bed: &Bed) -> Outcome {
+    pods(bed)?;
+    let log = fs::read_to_string(bed.cluster.state().path("ipamd.log"))?;
+    let errors: Vec<&str> = log.lines().filter(|line| line.contains(" ERROR ")).collect();
+    assert!(
+        log.contains("this process leads") && errors.is_empty(),
+        "{errors:?}"
+    );
     Ok(())
 }
 

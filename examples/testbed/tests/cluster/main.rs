@@ -47,8 +47,13 @@ fn main() -> ExitCode {
             nodes: 2,
             cni,
         };
-        let own = if cni == Cni::Eni { eni::CASES } else { &[] };
-        for (name, body) in pods::CASES.iter().chain(own).chain([&pods::LAST]) {
+        let mut cases = pods::CASES.to_vec();
+        if cni == Cni::Eni {
+            cases.extend_from_slice(eni::CASES);
+            cases.push(eni::LAST);
+        }
+        cases.push(pods::LAST);
+        for (name, body) in cases {
             let (bed, options) = (bed.clone(), options.clone());
             let up = move || {
                 let cluster = Cluster::for_tests("the tests in a cluster", &options)?;
