@@ -14,7 +14,7 @@ use super::{
     desk::Desk,
     duties::Duties,
     fence::{Fence, Fenced},
-    inventory::Inventory,
+    inventory::{AGREEING, Inventory},
     schedule::{End, Turn},
     stuck,
 };
@@ -122,26 +122,19 @@ impl PoolController {
     }
 
     /// Reads all of our ENIs now and then, beside everything else. Where some were `inherited` from an earlier
-    /// leader, the second reading is soon: what both it and the first lack is gone.
+    /// leader, as many readings as must agree come soon: what all of them lack is gone.
     async fn audit(&self, inherited: bool) {
         let interval = self.actor.config.audit_interval;
-        let mut pause = if inherited {
-            LISTING_LAG.min(interval)
-        } else {
-            interval
-        };
+        let soon = (LISTING_LAG / (AGREEING - 1)).min(interval);
+        let mut lacking = if inherited { AGREEING - 1 } else { 0 };
         loop {
-            sleep(pause).await;
-            pause = match self.actor.inventory.audit().await {
-                Ok(()) => {
-                    self.actor.desk.change(|index| index.owners());
-                    interval
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the audit could not read all ENIs; nothing is concluded");
-                    PoolConfig::MAXIMUM_BACKOFF.min(interval)
-                }
-            };
+            sleep(if lacking > 0 { soon } else { interval }).await;
+            while let Err(error) = self.actor.inventory.audit().await {
+                tracing::warn!(%error, "the audit could not read all ENIs; nothing is concluded");
+                sleep(PoolConfig::MAXIMUM_BACKOFF.min(interval)).await;
+            }
+            lacking = lacking.saturating_sub(1);
+            self.actor.desk.change(|index| index.owners());
         }
     }
 

@@ -4,9 +4,9 @@
 //! what has an order under way, and everything, for all nodes together.
 
 mod capacity;
-mod missing;
 mod orders;
 mod reading;
+mod run;
 mod seen;
 mod subnets;
 
@@ -22,6 +22,7 @@ use tokio::{sync::watch, time::Instant};
 
 pub(super) use capacity::Capacity;
 pub(super) use orders::Create;
+pub(super) use run::AGREEING;
 use seen::Seen;
 
 use super::{PoolConfig, plan::EniView};

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    controller::{EniView, Observed, inventory::missing::Missing},
+    controller::{EniView, Observed, inventory::run::Run},
     model::{Eni, EniAddress, EniState, PoolEni},
 };
 
@@ -36,7 +36,7 @@ pub(super) struct Seen {
     /// Since when it stands in its state, or since our last order.
     since: Instant,
     /// The complete listings in a row without it.
-    missing: Option<Missing>,
+    missing: Option<Run>,
     /// The outcome of the last order is not known.
     pub(super) doubtful: bool,
     /// The state before our last order to attach or detach it, which no listing was seen to leave yet.
@@ -49,8 +49,8 @@ pub(super) struct Seen {
     unassigning: BTreeMap<IpAddr, Instant>,
     /// Was listed, and is not, in too few listings or for less than they may lag.
     absent: BTreeMap<IpAddr, Absence>,
-    /// The first and the last complete listing.
-    listed: Option<(Instant, Instant)>,
+    /// The complete listings that had it.
+    listed: Option<Run>,
     /// Listed and not delivered yet, and since when.
     unready: BTreeMap<IpAddr, Instant>,
     deleting: bool,
@@ -59,7 +59,7 @@ pub(super) struct Seen {
 /// An address that listings lack.
 #[derive(Clone, Copy, Debug)]
 struct Absence {
-    missing: Missing,
+    missing: Run,
     /// We ordered it off.
     ordered: bool,
 }
@@ -105,7 +105,7 @@ impl Seen {
 
     /// Several complete listings do not have it, for longer than they may lag unless its deletion was ordered.
     pub(super) fn is_gone(&self) -> bool {
-        let gone = |missing: Missing| {
+        let gone = |missing: Run| {
             if self.deleting {
                 missing.is_repeated()
             } else {
@@ -139,12 +139,12 @@ impl Seen {
 
     /// Whether all of its addresses are known: one listing may lack some.
     fn is_confirmed(&self) -> bool {
-        self.absent.is_empty() && (self.made || self.listed_for() >= LAG)
+        self.absent.is_empty() && (self.made || self.is_listed_enough())
     }
 
-    /// The time between the first and the last complete listing.
-    fn listed_for(&self) -> Duration {
-        self.listed.map_or(Duration::ZERO, |(first, last)| last - first)
+    /// Whether what none of its listings had is certain not to be there.
+    fn is_listed_enough(&self) -> bool {
+        self.listed.is_some_and(|listed| listed.is_certain(false))
     }
 
     fn is_moving(&self) -> bool {
@@ -177,7 +177,7 @@ impl Seen {
     /// Those of the addresses that were told to its agent whose stay has ended: for longer than listings lag
     /// they do not have them, or the cloud has given them to it anew.
     fn vanished(&self, told: impl IntoIterator<Item = IpAddr>) -> BTreeSet<IpAddr> {
-        let confirmed = self.listed_for() >= LAG;
+        let confirmed = self.is_listed_enough();
         let has = |ip: &IpAddr| {
             let mut addresses = self.eni.iter().flat_map(|eni| &eni.addresses);
             addresses.any(|address| address.ip == *ip)
@@ -258,8 +258,8 @@ impl Seen {
         }
         let before = (self.is_gone(), self.is_in_flight());
         let Some(mut eni) = listed else {
-            let again = |missing: Missing| missing.again(asked);
-            self.missing = Some(self.missing.map_or(Missing::first(asked), again));
+            let again = |missing: Run| missing.again(asked);
+            self.missing = Some(self.missing.map_or(Run::first(asked), again));
             return before != (self.is_gone(), self.is_in_flight());
         };
         self.missing = None;
@@ -291,7 +291,7 @@ impl Seen {
         let missed = before.filter(|ip| !has(ip) && !self.assigning.contains_key(ip));
         for ip in missed {
             let ordered = self.unassigning.contains_key(&ip);
-            let missing = Missing::first(asked);
+            let missing = Run::first(asked);
             self.absent.entry(ip).or_insert(Absence { missing, ordered });
         }
         for absence in self.absent.values_mut() {
@@ -299,7 +299,10 @@ impl Seen {
         }
         self.absent
             .retain(|ip, absence| !has(ip) && !absence.missing.is_certain(absence.ordered));
-        self.listed = Some((self.listed.map_or(asked, |(first, _)| first), asked));
+        self.listed = Some(
+            self.listed
+                .map_or(Run::first(asked), |listed| listed.again(asked)),
+        );
         self.assigning
             .retain(|ip, ordered| !has(ip) && *ordered + LAG > asked);
         self.unassigning.retain(|_, ordered| *ordered + LAG > asked);

@@ -32,7 +32,8 @@ pub(super) struct Truth {
     pub(super) taken: BTreeSet<(EniId, IpAddr)>,
     /// Addresses that the world has ever taken off an ENI, or with it off its node.
     pub(super) once_taken: BTreeSet<(EniId, IpAddr)>,
-    /// Who owns by the journal what the world took away: nobody could know.
+    /// Who owns by the journal what the world took away, or did so last: nobody could know, and a late ADD may
+    /// still wire it.
     pub(super) lost: BTreeSet<(NodeName, SandboxKey)>,
     /// When an address was last released, and on which node; until it leaves its ENI.
     pub(super) released: BTreeMap<IpAddr, (Instant, NodeName)>,
@@ -228,6 +229,7 @@ impl Truth {
             Change::Own(key, allocation) => {
                 machine.owned.insert(key.clone(), allocation.clone());
                 let owner = (node.clone(), key.clone());
+                self.lost.remove(&owner);
                 for ip in allocation.addresses.iter() {
                     if self.taken.contains(&(allocation.eni.clone(), ip)) {
                         self.lost.insert(owner.clone());
@@ -242,7 +244,6 @@ impl Truth {
                     return;
                 };
                 let owner = (node.clone(), key.clone());
-                self.lost.remove(&owner);
                 for ip in allocation.addresses.iter() {
                     if self.owners.get(&ip) == Some(&owner) {
                         self.owners.remove(&ip);
