@@ -10,6 +10,7 @@ mod router;
 
 use std::{
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,6 +20,7 @@ use eni_core::{
     sim::{Fabric, FabricChange},
 };
 use eni_netlink::{namespace::NamespaceError, socket::NetlinkError};
+use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use crate::{
@@ -71,6 +73,12 @@ impl VpcFabric {
     /// Makes the namespace at `node` known: the ENIs of `instance` appear there.
     pub fn connect(&self, instance: InstanceId, node: &Path) -> Result<(), FabricError> {
         self.router.lock().connect(instance, node)
+    }
+
+    /// Sends what is for `range` to the ENI that has the address `to`, and accepts it as a source there: an
+    /// entry of the VPC's route table, as a network of pods without ENIs needs one per node.
+    pub fn route(&self, range: IpNet, to: IpAddr) -> Result<(), FabricError> {
+        self.router.lock().route(range, to)
     }
 
     /// What went wrong so far; the data plane is not what the cloud believes if there is anything.

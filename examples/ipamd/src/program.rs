@@ -68,11 +68,21 @@ pub enum StartError {
 ///
 /// Whoever loses it without that is a candidate again: what it knew of the cloud ends with the controller.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+    let cloud = cloud(&options)?;
+    run_on(cloud, options, shutdown).await
+}
+
+/// Runs as [`run`] does, on a cloud that is given, whatever the options say of one.
+pub async fn run_on(
+    cloud: Arc<dyn Cloud>,
+    options: Options,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
     let environment = SystemEnvironment::shared();
     let identity = identity(environment.as_ref());
     let span = tracing::info_span!("ipamd", cluster = options.cluster_id, identity);
     let whole = async {
-        Ipamd::start(options, identity, environment, shutdown).await?;
+        Ipamd::start(cloud, options, identity, environment, shutdown).await?;
         tracing::info!("ipamd stops");
         Ok(())
     };
@@ -91,12 +101,12 @@ struct Ipamd {
 
 impl Ipamd {
     async fn start(
+        cloud: Arc<dyn Cloud>,
         options: Options,
         identity: String,
         environment: Arc<dyn Environment>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
-        let cloud = cloud(&options)?;
         let client = connect(&options.access()).await?;
         let address = options.health_address;
         let bound = TcpListener::bind(address).await;

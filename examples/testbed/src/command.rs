@@ -1,4 +1,7 @@
-//! The command line: `cargo verify` runs every check of this project, here and in CI alike.
+//! The command line: `cargo verify` runs every check of this project, here and in CI alike; `cargo testbed`
+//! has a cluster.
+
+mod cluster;
 
 use std::{io, process::ExitCode};
 
@@ -17,6 +20,9 @@ struct Cli {
 enum Command {
     /// Runs every check. A stage that fails does not stop the others; the exit status tells.
     Verify(Verify),
+
+    #[command(flatten)]
+    Cluster(cluster::Command),
 }
 
 #[derive(Debug, clap::Args)]
@@ -36,9 +42,18 @@ struct Verify {
 
 /// Does what this process' arguments ask for.
 pub fn run() -> ExitCode {
-    let Cli {
-        command: Command::Verify(options),
-    } = Cli::parse_from(arguments(std::env::args()));
+    let options = match Cli::parse_from(arguments(std::env::args())).command {
+        Command::Verify(options) => options,
+        Command::Cluster(command) => {
+            return match cluster::run(command) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("{error}");
+                    ExitCode::FAILURE
+                }
+            };
+        }
+    };
     let gate = Gate::new(|stage| match options.only.as_slice() {
         [] => options.long || !stage.long,
         only => only.iter().any(|name| name == stage.name),
@@ -78,7 +93,9 @@ mod tests {
     fn both_ways_of_passing_options_mean_the_same() {
         for line in ["testbed verify -- --only fmt", "testbed verify --only fmt"] {
             let cli = Cli::parse_from(arguments(line.split(' ').map(str::to_owned)));
-            let Command::Verify(options) = cli.command;
+            let Command::Verify(options) = cli.command else {
+                panic!("{line}");
+            };
             assert_eq!(options.only, ["fmt"], "{line}");
         }
     }

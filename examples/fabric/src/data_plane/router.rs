@@ -12,10 +12,11 @@ use eni_core::{
     sim::FabricChange,
 };
 use eni_netlink::{
-    kernel::{Address, Link, Neighbour, Route},
+    kernel::{Address, Link, MAIN, Neighbour, Route},
     namespace::Namespace,
     socket::Netlink,
 };
+use ipnet::IpNet;
 
 use super::FabricError;
 use crate::{
@@ -85,6 +86,17 @@ impl Router {
         let netlink = Netlink::open_in(&namespace)?;
         self.nodes.insert(instance, NodePort { netlink, namespace });
         Ok(())
+    }
+
+    /// Sends what is for `range` to the ENI that has the address `to`.
+    pub(super) fn route(&mut self, range: IpNet, to: IpAddr) -> Result<(), FabricError> {
+        let has = |device: &&Device| device.delivered.contains(&to);
+        let device = self.enis.values().find(has).ok_or_else(|| unknown(to))?;
+        let route = Route {
+            gateway: Some(to),
+            ..Route::new(MAIN, range, device.port)
+        };
+        Ok(kernel::run(&mut self.netlink, [route.add()])?)
     }
 
     /// The ENIs that exist.

@@ -10,20 +10,20 @@ use rcgen::{
 use super::Unavailable;
 
 /// Who signs.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// Its certificate, which clients and server trust.
-    pub(super) certificate: String,
+    pub(crate) certificate: String,
 }
 
 /// A certificate with its key, both as PEM.
-pub(super) struct Identity {
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub(crate) struct Identity {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Authority {
-    pub(super) fn new() -> Result<Self, Unavailable> {
+    pub(crate) fn new() -> Result<Self, Unavailable> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name = subject("testbed", &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -36,8 +36,13 @@ impl Authority {
         })
     }
 
+    /// The key that signs, as PEM.
+    pub(crate) fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// A certificate for a user in groups, or for a server under names.
-    pub(super) fn issue(
+    pub(crate) fn issue(
         &self,
         name: &str,
         groups: &[&str],
@@ -75,13 +80,13 @@ impl std::fmt::Debug for Authority {
 }
 
 /// A key for signing service accounts' tokens: the secret half and the public one.
-pub(super) fn signing_keys() -> Result<[String; 2], Unavailable> {
+pub(crate) fn signing_keys() -> Result<[String; 2], Unavailable> {
     let key = KeyPair::generate()?;
     Ok([key.serialize_pem(), key.public_key_pem()])
 }
 
 /// Writes a file that only its owner can read.
-pub(super) fn write_secret(path: &Path, text: &str) -> Result<(), Unavailable> {
+pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), Unavailable> {
     let mut options = fs::OpenOptions::new();
     let file = options
         .write(true)

@@ -3,18 +3,25 @@
 use std::{
     fs::{self, File},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    time::Instant,
 };
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{Unavailable, build, debian::Debian};
+use super::{
+    Unavailable,
+    build::{self, Tree},
+    debian::Debian,
+    images,
+    programs::{Origin, Program},
+};
 use crate::stage::{Failure, Workspace};
 
 /// The environment variable that names the directory in which the programs are kept.
 const CACHE: &str = "ENI_TESTBED_CACHE";
 
-/// The programs of a control plane.
+/// The programs of a testbed.
 #[derive(Clone, Debug)]
 pub struct Binaries {
     /// The directory that holds them.
@@ -23,49 +30,60 @@ pub struct Binaries {
 
 impl Binaries {
     /// The programs that were built before.
-    pub fn cached() -> Result<Self, Unavailable> {
+    pub fn cached(programs: &[Program]) -> Result<Self, Unavailable> {
         let binaries = Self::place()?;
-        for program in [binaries.etcd(), binaries.kube_apiserver()] {
-            if !program.is_file() {
-                return Err(Unavailable::Missing(program));
-            }
+        match binaries.missing(programs).first() {
+            Some(program) => Err(Unavailable::Missing(binaries.path(program))),
+            None => Ok(binaries),
         }
-        Ok(binaries)
     }
 
-    /// The programs, downloaded and built if they are not there.
-    pub(crate) fn provide() -> Result<Self, Failure> {
+    /// The programs, downloaded and built if they are not there; how long each took is printed.
+    pub(crate) fn provide(programs: &[Program]) -> Result<Self, Failure> {
         let binaries = Self::place().map_err(|error| Failure::rule(error.to_string(), Vec::new()))?;
         let directory = &binaries.directory;
         let broken =
             |error: io::Error| Failure::rule(format!("{}: {error}", directory.display()), Vec::new());
         fs::create_dir_all(directory).map_err(broken)?;
+        let there = || println!("the programs are in {}", directory.display());
+        if binaries.missing(programs).is_empty() {
+            there();
+            return Ok(binaries);
+        }
         // Whoever asks at the same time waits, and finds them built.
         let lock = File::create(directory.join("lock")).map_err(broken)?;
         let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| broken(error.into()))?;
-        let missing = [binaries.etcd(), binaries.kube_apiserver()].map(|program| !program.is_file());
-        if missing == [false, false] {
-            println!("the programs are in {}", directory.display());
+        let missing = binaries.missing(programs);
+        if missing.is_empty() {
+            there();
             return Ok(binaries);
         }
         let work = directory.join("work");
         if work.exists() {
             fs::remove_dir_all(&work).map_err(broken)?;
         }
-        let debian = Debian::new(work.join("apt"))?;
-        // A program gets its name only when it is whole: whoever is killed in between begins anew.
-        if missing[0] {
-            let made = debian.unpacked("etcd-server", &work)?.join("usr/bin/etcd");
-            fs::rename(made, binaries.etcd()).map_err(broken)?;
-        }
-        if missing[1] {
-            let made = build::kubernetes(&debian, &work, "kube-apiserver")?;
-            fs::rename(made, binaries.kube_apiserver()).map_err(broken)?;
+        let mut workshop = Workshop::new(work.clone())?;
+        for program in missing {
+            let begun = Instant::now();
+            let made = workshop.make(program, directory)?;
+            // A program gets its name only when it is whole: whoever is killed in between begins anew.
+            fs::rename(made, binaries.path(program)).map_err(broken)?;
+            println!("{} took {:.0} s", program.name, begun.elapsed().as_secs_f64());
         }
         // Two gigabytes of sources and build cache serve nobody any more.
         fs::remove_dir_all(&work).map_err(broken)?;
         drop(lock);
         Ok(binaries)
+    }
+
+    /// Where a program is.
+    pub fn path(&self, program: &Program) -> PathBuf {
+        self.directory.join(program.name)
+    }
+
+    fn missing<'a>(&self, programs: &'a [Program]) -> Vec<&'a Program> {
+        let missing = |program: &&Program| !self.path(program).is_file();
+        programs.iter().filter(missing).collect()
     }
 
     fn place() -> Result<Self, Unavailable> {
@@ -83,12 +101,39 @@ impl Binaries {
             directory: directory.join(format!("kubernetes-{}", build::VERSION)),
         })
     }
+}
 
-    pub(super) fn etcd(&self) -> PathBuf {
-        self.directory.join("etcd")
+/// What programs are made with; the source, which takes long to get, only if one needs it.
+struct Workshop {
+    work: PathBuf,
+    debian: Debian,
+    tree: Option<Tree>,
+}
+
+impl Workshop {
+    fn new(work: PathBuf) -> Result<Self, Failure> {
+        Ok(Self {
+            debian: Debian::new(work.join("apt"))?,
+            work,
+            tree: None,
+        })
     }
 
-    pub(super) fn kube_apiserver(&self) -> PathBuf {
-        self.directory.join("kube-apiserver")
+    /// Makes a program, from those that were `made` where one needs others; where it is.
+    fn make(&mut self, program: &Program, made: &Path) -> Result<PathBuf, Failure> {
+        match program.origin {
+            Origin::Debian { package, file } => Ok(self.debian.unpacked(package, &self.work)?.join(file)),
+            Origin::Go(package) => self.tree()?.program(program.name, package),
+            Origin::C(file) => self.tree()?.c(program.name, file),
+            Origin::Image(image) => images::archive(image, made, &self.work),
+        }
+    }
+
+    fn tree(&mut self) -> Result<&Tree, Failure> {
+        let tree = match self.tree.take() {
+            Some(tree) => tree,
+            None => Tree::prepare(&self.debian, &self.work)?,
+        };
+        Ok(self.tree.insert(tree))
     }
 }

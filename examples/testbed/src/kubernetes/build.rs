@@ -26,37 +26,59 @@ const VERSIONED: [&str; 2] = ["component-base/version", "client-go/pkg/version"]
 const GENERATORS: [&str; 4] = ["code-generator", "sample-apiserver", "gengo", "kube-openapi"];
 
 /// The source tree and the compiler.
-struct Tree {
+pub(super) struct Tree {
     /// The tree, by the path below GOPATH that Go knows it by.
     source: PathBuf,
     go: PathBuf,
     work: PathBuf,
 }
 
-/// Builds one of Kubernetes' programs below `work`; its path.
-pub(super) fn kubernetes(debian: &Debian, work: &Path, program: &str) -> Result<PathBuf, Failure> {
-    debian.unpacked("golang-1.19-src", work)?;
-    let go = debian.unpacked("golang-1.19-go", work)?.join("usr/lib/go-1.19");
-    let source = debian.source("kubernetes", work)?;
-    replace_reflect2(debian, work, &source)?;
+impl Tree {
+    /// Gets both, ready to build, below `work`.
+    pub(super) fn prepare(debian: &Debian, work: &Path) -> Result<Self, Failure> {
+        debian.unpacked("golang-1.19-src", work)?;
+        let go = debian.unpacked("golang-1.19-go", work)?.join("usr/lib/go-1.19");
+        let source = debian.source("kubernetes", work)?;
+        replace_reflect2(debian, work, &source)?;
 
-    // By modules it does not build: "updates to go.mod needed, disabled by -mod=vendor".
-    let known = work.join("gopath/src/k8s.io/kubernetes");
-    let linked = fs::create_dir_all(known.parent().unwrap_or(work))
-        .and_then(|()| std::os::unix::fs::symlink(&source, &known));
-    linked.map_err(|error| broken(&known, error))?;
-    let tree = Tree {
-        source: known,
-        go,
-        work: work.to_owned(),
-    };
-    tree.describe_api()?;
-    let output = work.join(program);
-    run(tree
-        .go(["build", "-tags=providerless", "-ldflags", &ldflags(), "-o"])
-        .arg(&output)
-        .arg(format!("k8s.io/kubernetes/cmd/{program}")))?;
-    Ok(output)
+        // By modules it does not build: "updates to go.mod needed, disabled by -mod=vendor".
+        let known = work.join("gopath/src/k8s.io/kubernetes");
+        let linked = fs::create_dir_all(known.parent().unwrap_or(work))
+            .and_then(|()| std::os::unix::fs::symlink(&source, &known));
+        linked.map_err(|error| broken(&known, error))?;
+        let tree = Self {
+            source: known,
+            go,
+            work: work.to_owned(),
+        };
+        tree.describe_api()?;
+        Ok(tree)
+    }
+
+    /// Builds the program of a package; its path.
+    pub(super) fn program(&self, name: &str, package: &str) -> Result<PathBuf, Failure> {
+        let output = self.output(name);
+        run(self
+            .go(["build", "-tags=providerless", "-ldflags", &ldflags(), "-o"])
+            .arg(&output)
+            .arg(format!("k8s.io/kubernetes/{package}")))?;
+        Ok(output)
+    }
+
+    /// Builds a program of one C file; its path.
+    pub(super) fn c(&self, name: &str, file: &str) -> Result<PathBuf, Failure> {
+        let output = self.output(name);
+        run(Command::new("cc")
+            .args(["-Os", "-s", "-static", &format!("-DVERSION=v{VERSION}"), "-o"])
+            .arg(&output)
+            .arg(self.source.join(file)))?;
+        Ok(output)
+    }
+
+    /// Apart from the sources, whose directories have names of programs.
+    fn output(&self, name: &str) -> PathBuf {
+        self.work.join(format!("built-{name}"))
+    }
 }
 
 /// From Go 1.18 on, the vendored reflect2 1.0.1 crashes the server at the first custom resource.

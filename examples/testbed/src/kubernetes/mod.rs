@@ -5,18 +5,25 @@
 //! installed, and root is not needed. [`ApiServer::start`] never builds: that takes minutes, and is the
 //! gate's stage `kubernetes`.
 
-mod authority;
+pub(crate) mod arguments;
+pub(crate) mod authority;
 mod binaries;
 mod build;
 mod debian;
-mod probe;
-mod process;
+pub(crate) mod etcd;
+pub mod images;
+pub(crate) mod probe;
+pub(crate) mod process;
+pub mod programs;
 mod server;
 
 pub use binaries::Binaries;
 pub use server::ApiServer;
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
+
+/// How long a server may take to be ready; an API server needs 4 s on two idle cores.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The environment variable that forbids tests to skip for want of an API server.
 pub const REQUIRE_KUBERNETES: &str = "ENI_REQUIRE_KUBERNETES";
@@ -25,7 +32,7 @@ pub const REQUIRE_KUBERNETES: &str = "ENI_REQUIRE_KUBERNETES";
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
     /// The programs were not built yet, which takes minutes and is not done by the way.
-    #[error("{} does not exist; `cargo verify -- --only kubernetes` builds it once", .0.display())]
+    #[error("{} does not exist; `cargo verify -- --only kubernetes` makes it once", .0.display())]
     Missing(PathBuf),
 
     /// The machine refused something.
@@ -55,7 +62,7 @@ pub enum Unavailable {
 
 impl Unavailable {
     /// An error of the machine in doing `what`.
-    fn machine(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn machine(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         |source| Self::Machine { what, source }
     }

@@ -18,14 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks one API server on loopback.
 #[derive(Debug)]
-pub(super) struct Probe {
+pub(crate) struct Probe {
     address: SocketAddr,
     config: Arc<ClientConfig>,
 }
 
 impl Probe {
     /// For the server on `port`, whose authority's certificate is `trusted`.
-    pub(super) fn new(port: u16, trusted: &str) -> io::Result<Self> {
+    pub(crate) fn new(port: u16, trusted: &str) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_slice(trusted.as_bytes()).map_err(io::Error::other)?;
         roots.add(certificate).map_err(io::Error::other)?;
@@ -41,7 +41,7 @@ impl Probe {
     }
 
     /// Whether everything that the server needs is there.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.ask().is_ok_and(|answer| answer.starts_with("HTTP/1.0 200 "))
     }
 

@@ -42,7 +42,7 @@ const TAIL: usize = 20;
 
 /// A running program.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     program: &'static str,
     shell: Child,
     leash: Option<ChildStdin>,
@@ -52,7 +52,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `program` of `path`; its log and its id are in `directory`.
-    pub(super) fn start(
+    pub(crate) fn start(
         program: &'static str,
         path: &Path,
         arguments: &[String],
@@ -95,7 +95,7 @@ impl Process {
     }
 
     /// Waits until `ready` says so.
-    pub(super) fn wait_until(
+    pub(crate) fn wait_until(
         &mut self,
         patience: Duration,
         mut ready: impl FnMut() -> bool,
@@ -116,7 +116,7 @@ impl Process {
     }
 
     /// Ends it, and returns when it has ended.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if self.leash.take().is_none() {
             return;
         }
@@ -134,7 +134,7 @@ impl Process {
     }
 
     /// Ends it as a crash does; nothing if it has ended.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let recorded = match fs::read_to_string(&self.record) {
             Err(error) if error.kind() == ErrorKind::NotFound => return,
             recorded => recorded,

@@ -1,28 +1,21 @@
 //! etcd and kube-apiserver on loopback, for as long as a handle lives.
 
 use std::{
-    fs,
     io::{self, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    time::Duration,
+    net::{Ipv4Addr, TcpListener},
+    path::PathBuf,
 };
 
 use tempfile::TempDir;
 
 use super::{
-    Binaries, REQUIRE_KUBERNETES, Unavailable,
+    Binaries, PATIENCE, REQUIRE_KUBERNETES, Unavailable, arguments,
     authority::{Authority, signing_keys, write_secret},
+    etcd,
     probe::Probe,
     process::Process,
+    programs,
 };
-
-/// How long a server may take to be ready; it needs 4 s on two idle cores.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// What is written down of each request: who asked for what, and the answer's status.
-const AUDIT: &str = r#"{"apiVersion":"audit.k8s.io/v1","kind":"Policy",
-"omitStages":["RequestReceived","ResponseStarted"],"rules":[{"level":"Metadata"}]}"#;
 
 /// An API server without controllers, scheduler or nodes, on 127.0.0.1.
 ///
@@ -43,7 +36,7 @@ pub struct ApiServer {
 impl ApiServer {
     /// Starts one, and returns when it serves.
     pub fn start() -> Result<Self, Unavailable> {
-        let binaries = Binaries::cached()?;
+        let binaries = Binaries::cached(programs::SERVER)?;
         let directory = TempDir::with_prefix("testbed-")
             .map_err(Unavailable::machine("no directory for the API server"))?;
         let authority = Authority::new()?;
@@ -55,10 +48,10 @@ impl ApiServer {
         let [secret, public] = signing_keys()?;
         write_secret(&place.join("accounts.key"), &secret)?;
         write_secret(&place.join("accounts.pub"), &public)?;
-        write_secret(&place.join("audit.json"), AUDIT)?;
+        write_secret(&place.join("audit.json"), arguments::AUDIT)?;
         let [port, etcd_port, peer_port] =
             free_ports().map_err(Unavailable::machine("no free ports on 127.0.0.1"))?;
-        let etcd = start_etcd(&binaries, place, etcd_port, peer_port)?;
+        let etcd = etcd::start(&binaries, place, etcd_port, peer_port)?;
         let mut server = Self {
             server: None,
             _etcd: etcd,
@@ -141,7 +134,7 @@ impl ApiServer {
         }
         let mut server = Process::start(
             "kube-apiserver",
-            &self.binaries.kube_apiserver(),
+            &self.binaries.path(&programs::API_SERVER),
             &self.arguments(),
             &[("GOMEMLIMIT", "1GiB")],
             self.directory.path(),
@@ -157,11 +150,7 @@ impl ApiServer {
     /// the schema is Kubernetes' `audit.k8s.io/v1` Event.
     pub fn audit(&self) -> Result<Vec<serde_json::Value>, Unavailable> {
         let path = self.audit_log();
-        let read = fs::read_to_string(&path).and_then(|text| {
-            let events = text.lines().map(serde_json::from_str);
-            events.collect::<Result<_, _>>().map_err(io::Error::other)
-        });
-        read.map_err(Unavailable::machine(format!("{} cannot be read", path.display())))
+        arguments::audit(&path).map_err(Unavailable::machine(format!("{} cannot be read", path.display())))
     }
 
     fn audit_log(&self) -> PathBuf {
@@ -169,59 +158,22 @@ impl ApiServer {
     }
 
     fn arguments(&self) -> Vec<String> {
-        let file = |name: &str| self.directory.path().join(name).display().to_string();
-        vec![
-            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
+        let place = self.directory.path();
+        let mut arguments = arguments::api_server(&arguments::ApiServer {
+            files: place,
+            audit_log: &self.audit_log(),
+            etcd_port: self.etcd_port,
+            address: Ipv4Addr::LOCALHOST,
+            port: self.port,
+        });
+        arguments.extend([
             "--bind-address=127.0.0.1".to_owned(),
-            "--advertise-address=127.0.0.1".to_owned(),
-            format!("--secure-port={}", self.port),
             "--endpoint-reconciler-type=none".to_owned(),
-            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
-            "--authorization-mode=Node,RBAC".to_owned(),
             // No controller makes the account that this one wants every pod to have.
             "--disable-admission-plugins=ServiceAccount".to_owned(),
-            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-signing-key-file={}", file("accounts.key")),
-            format!("--service-account-key-file={}", file("accounts.pub")),
-            format!("--client-ca-file={}", file("ca.crt")),
-            format!("--tls-cert-file={}", file("server.crt")),
-            format!("--tls-private-key-file={}", file("server.key")),
-            format!("--audit-policy-file={}", file("audit.json")),
-            format!("--audit-log-path={}", file("audit.log")),
-            "--audit-log-mode=blocking".to_owned(),
-            "--allow-privileged=true".to_owned(),
-            "--v=1".to_owned(),
-        ]
+        ]);
+        arguments
     }
-}
-
-fn start_etcd(
-    binaries: &Binaries,
-    directory: &Path,
-    port: u16,
-    peer_port: u16,
-) -> Result<Process, Unavailable> {
-    let (client, peer) = (
-        format!("http://127.0.0.1:{port}"),
-        format!("http://127.0.0.1:{peer_port}"),
-    );
-    let arguments = [
-        "--name=testbed".to_owned(),
-        format!("--data-dir={}", directory.join("etcd").display()),
-        format!("--listen-client-urls={client}"),
-        format!("--advertise-client-urls={client}"),
-        format!("--listen-peer-urls={peer}"),
-        format!("--initial-advertise-peer-urls={peer}"),
-        format!("--initial-cluster=testbed={peer}"),
-        // Nothing has to survive the machine.
-        "--unsafe-no-fsync".to_owned(),
-        format!("--quota-backend-bytes={}", 1u64 << 30),
-    ];
-    let environment = [("GOMEMLIMIT", "512MiB")];
-    let mut etcd = Process::start("etcd", &binaries.etcd(), &arguments, &environment, directory)?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    etcd.wait_until(PATIENCE, || TcpStream::connect(address).is_ok())?;
-    Ok(etcd)
 }
 
 /// Ports of 127.0.0.1 that nobody listens on.

@@ -37,6 +37,16 @@ const PACKAGES: &[Package] = &[
         program: "host-local",
         costs: "the tests that chain our plugin with the reference ones",
     },
+    Package {
+        name: "containerd",
+        program: "containerd",
+        costs: "clusters (`cargo testbed up`) and the tests in one",
+    },
+    Package {
+        name: "conntrack",
+        program: "conntrack",
+        costs: "clusters (`cargo testbed up`) and the tests in one, whose kube-proxy runs it",
+    },
 ];
 
 /// Where programs are, PATH apart: an ordinary user's lacks the first two, and CNI plugins have their own.

@@ -66,7 +66,7 @@ pub(crate) static ALL: &[Stage] = &[
     },
     Stage {
         name: "kubernetes",
-        purpose: "the API server that tests talk to, built once from Debian's source",
+        purpose: "the API server and the nodes that tests talk to, built once from Debian's source",
         long: false,
         run: kubernetes::kubernetes,
     },

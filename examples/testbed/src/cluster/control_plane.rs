@@ -1,0 +1,203 @@
+//! etcd, API server, controllers and scheduler, on an instance of their own.
+
+use std::{
+    io,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use eni_netlink::namespace::Namespace;
+use fabric::nodes::Node;
+
+use super::{ClusterError, certificates::Certificates, relay, state::State};
+use crate::kubernetes::{
+    Binaries, PATIENCE, Unavailable,
+    arguments::{self, AUDIT, ApiServer},
+    authority::write_secret,
+    etcd,
+    probe::Probe,
+    process::Process,
+    programs::{API_SERVER, CONTROLLER_MANAGER, SCHEDULER},
+};
+
+/// The API server's port, and its store's two; they are free in a namespace of its own.
+const PORT: u16 = 6443;
+const ETCD: [u16; 2] = [2379, 2380];
+
+/// The first address of the Services' range, which is the API server's.
+const SERVICE: &str = "10.96.0.1";
+
+/// A running control plane.
+#[derive(Debug)]
+pub(super) struct ControlPlane {
+    /// The API server, as instances of the VPC reach it.
+    pub(super) server: String,
+    // In the order in which they end.
+    _clients: Vec<Process>,
+    _api_server: Process,
+    _etcd: Process,
+}
+
+/// What a control plane is made from.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    pub(super) node: &'a Node,
+    pub(super) state: &'a State,
+    pub(super) binaries: &'a Binaries,
+    pub(super) certificates: &'a Certificates,
+}
+
+impl ControlPlane {
+    /// Starts one; returns when its API server serves, here as well, by the administrator's kubeconfig.
+    pub(super) fn start(parts: &Parts<'_>) -> Result<Self, ClusterError> {
+        let Parts {
+            node,
+            state,
+            binaries,
+            certificates,
+        } = parts;
+        let refused = || ClusterError::machine("the control plane's namespace");
+        let namespace = Namespace::open(node.netns())
+            .map_err(io::Error::other)
+            .map_err(refused())?;
+        let inside = |work: &(dyn Fn() -> Result<Process, Unavailable> + Sync)| {
+            let done = namespace
+                .run_in(work)
+                .map_err(io::Error::other)
+                .map_err(refused())?;
+            Ok::<_, ClusterError>(done?)
+        };
+        let directory = &node.directory;
+        parts.issue_server()?;
+        write_secret(&certificates.file("audit.json"), AUDIT)?;
+        let etcd = inside(&|| etcd::start(binaries, directory, ETCD[0], ETCD[1]))?;
+        let options = parts.api_server()?;
+        let mut api_server = inside(&|| {
+            let program = binaries.path(&API_SERVER);
+            let environment = [("GOMEMLIMIT", "1GiB")];
+            Process::start(API_SERVER.name, &program, &options, &environment, directory)
+        })?;
+        let port = relay::start(node.netns(), (Ipv4Addr::LOCALHOST, PORT).into())
+            .map_err(ClusterError::machine("relaying to the API server"))?;
+        let probe = Probe::new(port, certificates.trusted())
+            .map_err(Unavailable::machine("the API server cannot be asked"))?;
+        api_server.wait_until(PATIENCE, || probe.is_ready())?;
+        let administrator = certificates.issue("admin", "administrator", &["system:masters"], &[])?;
+        certificates.kubeconfig(
+            &state.kubeconfig(),
+            &format!("https://127.0.0.1:{port}"),
+            &administrator,
+        )?;
+        let server = format!("https://{}:{PORT}", node.address);
+        let mut clients = Vec::new();
+        for (program, arguments) in [
+            (CONTROLLER_MANAGER, parts.controller_manager(&server)?),
+            (SCHEDULER, parts.scheduler(&server)?),
+        ] {
+            clients.push(inside(&|| {
+                let path = binaries.path(&program);
+                Process::start(program.name, &path, &arguments, &[], directory)
+            })?);
+        }
+        Ok(Self {
+            server,
+            _clients: clients,
+            _api_server: api_server,
+            _etcd: etcd,
+        })
+    }
+}
+
+impl Parts<'_> {
+    fn issue_server(&self) -> Result<(), Unavailable> {
+        let address = self.node.address.to_string();
+        let names = [
+            "127.0.0.1",
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+            SERVICE,
+            &address,
+        ];
+        self.certificates.issue("server", "kube-apiserver", &[], &names)?;
+        Ok(())
+    }
+
+    fn api_server(&self) -> Result<Vec<String>, Unavailable> {
+        // The group by which kubeadm too lets the API server into kubelets.
+        let groups = ["system:masters"];
+        let client =
+            self.certificates
+                .issue("kubelet-client", "kube-apiserver-kubelet-client", &groups, &[])?;
+        let mut arguments = arguments::api_server(&ApiServer {
+            files: &self.certificates.file(""),
+            audit_log: &self.state.audit_log(),
+            etcd_port: ETCD[0],
+            address: self.node.address,
+            port: PORT,
+        });
+        arguments.extend([
+            "--enable-admission-plugins=NodeRestriction".to_owned(),
+            format!("--kubelet-client-certificate={}", client.certificate.display()),
+            format!("--kubelet-client-key={}", client.key.display()),
+            "--kubelet-preferred-address-types=InternalIP".to_owned(),
+        ]);
+        Ok(arguments)
+    }
+
+    fn controller_manager(&self, server: &str) -> Result<Vec<String>, Unavailable> {
+        let config = self.kubeconfig("kube-controller-manager", server)?;
+        let file = |name: &str| self.certificates.file(name).display().to_string();
+        Ok(client_arguments(&config)
+            .into_iter()
+            .chain([
+                format!("--kubeconfig={}", config.display()),
+                "--use-service-account-credentials=true".to_owned(),
+                format!("--root-ca-file={}", file("ca.crt")),
+                format!("--service-account-private-key-file={}", file("accounts.key")),
+                format!("--cluster-signing-cert-file={}", file("ca.crt")),
+                format!("--cluster-signing-key-file={}", file("ca.key")),
+                "--leader-elect=false".to_owned(),
+                "--allocate-node-cidrs=false".to_owned(),
+            ])
+            .collect())
+    }
+
+    fn scheduler(&self, server: &str) -> Result<Vec<String>, Unavailable> {
+        let config = self.kubeconfig("kube-scheduler", server)?;
+        let file = self.node.directory.join("scheduler.json");
+        let options = serde_json::json!({
+            "apiVersion": "kubescheduler.config.k8s.io/v1beta1",
+            "kind": "KubeSchedulerConfiguration",
+            "clientConnection": {"kubeconfig": config},
+            "leaderElection": {"leaderElect": false},
+        });
+        write_secret(&file, &options.to_string())?;
+        let mut arguments = client_arguments(&config);
+        arguments.push(format!("--config={}", file.display()));
+        Ok(arguments)
+    }
+
+    /// The kubeconfig of a part of the control plane.
+    fn kubeconfig(&self, part: &str, server: &str) -> Result<PathBuf, Unavailable> {
+        let user = self
+            .certificates
+            .issue(part, &format!("system:{part}"), &[], &[])?;
+        let path = self.node.directory.join(format!("{part}.kubeconfig"));
+        self.certificates.kubeconfig(&path, server, &user)?;
+        Ok(path)
+    }
+}
+
+/// What controllers and scheduler are both told.
+fn client_arguments(config: &Path) -> Vec<String> {
+    vec![
+        format!("--authentication-kubeconfig={}", config.display()),
+        format!("--authorization-kubeconfig={}", config.display()),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--port=0".to_owned(),
+        "--v=1".to_owned(),
+    ]
+}

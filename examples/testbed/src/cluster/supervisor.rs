@@ -1,0 +1,227 @@
+//! The process that holds a cluster: it starts everything, and everything ends with it.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead},
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use eni_core::{
+    model::{InstanceId, NodeName},
+    sim::Latency,
+};
+use fabric::{
+    topology::{NodePlan, Topology},
+    vpc::{Vpc, VpcError},
+};
+use ipnet::Ipv4Net;
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+    unistd::{Pid, setsid},
+};
+
+use super::{
+    ClusterError, Cni, Kubectl, Options,
+    certificates::Certificates,
+    control_plane::{ControlPlane, Parts},
+    eni::{self, Account},
+    node::{Member, Network, plan},
+    state::State,
+};
+use crate::kubernetes::{
+    Binaries,
+    process::Process,
+    programs::{self, KUBECTL},
+};
+
+/// What tells the supervisor that it may outlive who started it.
+pub(super) const STAY: &str = "stay";
+
+/// The instance of the control plane.
+const CONTROL_PLANE: &str = "control-plane";
+
+/// How long nodes may take to be ready; they need 6 s on two idle cores.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Brings a cluster up and holds it until this process is ended. What it says goes to its log.
+pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
+    let begun = Instant::now();
+    let state = State::at(options.state.clone());
+    let own = || -> io::Result<()> {
+        setsid()?;
+        state.hold()?;
+        wait_for_leave(options.state.clone())?;
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let none: Option<&str> = None;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        Ok(())
+    };
+    own().map_err(ClusterError::machine("namespaces of our own"))?;
+    log_to(&state.path("ipamd.log")).map_err(ClusterError::machine("a log"))?;
+    let progress = |what: &str| println!("[{:5.1} s] {what}", begun.elapsed().as_secs_f64());
+    let binaries = Binaries::cached(programs::CLUSTER)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(ClusterError::machine("a runtime"))?;
+    let vpc = runtime.block_on(Vpc::build(
+        &options.state,
+        topology(options.nodes),
+        Latency::default(),
+    ))?;
+    progress("the VPC is there");
+
+    let certificates = Certificates::create(state.path("pki"))?;
+    let Some((control_plane, nodes)) = vpc.nodes.split_last() else {
+        return Err(ClusterError::Missing(options.state.clone()));
+    };
+    let control_plane = ControlPlane::start(&Parts {
+        node: control_plane,
+        state: &state,
+        binaries: &binaries,
+        certificates: &certificates,
+    })?;
+    progress("the API server serves");
+
+    let kubectl = Kubectl::new(binaries.path(&KUBECTL), state.kubeconfig());
+    let agent = match options.cni {
+        Cni::Eni => Some(our_network(&runtime, &vpc, &kubectl, &certificates, &state)?),
+        Cni::Bridge | Cni::None => None,
+    };
+    let mut running = Vec::new();
+    for (number, node) in (1..).zip(nodes) {
+        let network = match (options.cni, &agent) {
+            (Cni::Eni, Some((agent, token))) => Network::Eni { agent, token },
+            (Cni::Bridge, _) => {
+                let pods = Ipv4Net::new_assert(Ipv4Addr::new(10, 50, number, 0), 24);
+                let route = vpc.fabric.route(pods.into(), node.address.into());
+                route.map_err(VpcError::from)?;
+                Network::Bridge(pods)
+            }
+            (Cni::Eni | Cni::None, _) => Network::None,
+        };
+        let member = Member {
+            node,
+            state: &options.state,
+            cgroup: format!("testbed-{}-{}", Pid::this(), node.plan.name),
+            server: &control_plane.server,
+            network,
+        };
+        let file = plan(&member, &binaries, &certificates)?;
+        running.push(start(&file, &node.directory)?);
+    }
+    progress("the nodes are started");
+
+    wait_for_nodes(&kubectl, options)?;
+    progress(&format!("{} nodes", options.nodes));
+    kubectl.wait(
+        "the default ServiceAccount",
+        PATIENCE,
+        &["get", "serviceaccount", "default"],
+        |_| true,
+    )?;
+    let seconds = begun.elapsed().as_secs_f64();
+    progress("up");
+    fs::write(state.ready(), format!("{seconds:.1}\n"))
+        .map_err(ClusterError::machine("saying that it is up"))?;
+    loop {
+        thread::park();
+    }
+}
+
+/// Makes the accounts of ipamd and the agents, and starts ipamd; the agents' program and token.
+fn our_network(
+    runtime: &tokio::runtime::Runtime,
+    vpc: &Vpc,
+    kubectl: &Kubectl,
+    certificates: &Certificates,
+    state: &State,
+) -> Result<(PathBuf, String), ClusterError> {
+    let own = std::env::current_exe().map_err(ClusterError::machine("the path of this program"))?;
+    let agent = eni::agent(own.parent().unwrap_or(Path::new("/")))?;
+    let server = kubectl.run(&[
+        "config",
+        "view",
+        "--output=jsonpath={.clusters[0].cluster.server}",
+    ])?;
+    let kubeconfig = state.path("ipamd.kubeconfig");
+    let token = Account::IPAMD.create(kubectl)?;
+    eni::write_kubeconfig(&kubeconfig, certificates, &server, &token)?;
+    eni::start_ipamd(runtime, vpc, &kubeconfig)?;
+    Ok((agent, Account::AGENT.create(kubectl)?))
+}
+
+/// The nodes, and last the instance of the control plane.
+fn topology(nodes: u32) -> Topology {
+    let mut topology = Topology::new(nodes);
+    let subnet = topology.subnets[0].clone();
+    topology.nodes.push(NodePlan {
+        name: NodeName::from(CONTROL_PLANE),
+        instance: InstanceId::from("ins-c0000000"),
+        subnet,
+    });
+    topology
+}
+
+/// What the VPC and ipamd say goes to a file.
+fn log_to(file: &Path) -> io::Result<()> {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(Mutex::new(File::create(file)?))
+        .with_ansi(false)
+        .init();
+    Ok(())
+}
+
+/// Starts a node that a file describes.
+fn start(file: &Path, directory: &Path) -> Result<Process, ClusterError> {
+    let program = std::env::current_exe().map_err(ClusterError::machine("the path of this program"))?;
+    let arguments = ["node".to_owned(), file.display().to_string()];
+    Ok(Process::start("testbed", &program, &arguments, &[], directory)?)
+}
+
+/// Waits until all nodes are registered, and ready if they have a network.
+fn wait_for_nodes(kubectl: &Kubectl, options: &Options) -> Result<(), ClusterError> {
+    let condition = match options.cni {
+        Cni::None => "{.metadata.name}",
+        Cni::Eni | Cni::Bridge => r#"{.status.conditions[?(@.type=="Ready")].status}"#,
+    };
+    let output = format!("jsonpath={{range .items[*]}}{condition} {{end}}");
+    let arguments = ["get", "nodes", "--output", &output];
+    kubectl.wait("the nodes are ready", PATIENCE, &arguments, |text| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        words.len() == options.nodes as usize
+            && !words.iter().any(|word| matches!(*word, "False" | "Unknown"))
+    })?;
+    Ok(())
+}
+
+/// Takes everything down once who started us is gone, unless it said before that we stay.
+fn wait_for_leave(state: PathBuf) -> io::Result<()> {
+    let program = std::env::current_exe()?;
+    let wait = move || {
+        let mut line = String::new();
+        let read = io::stdin().lock().read_line(&mut line);
+        if read.is_ok() && line.trim_end() == STAY {
+            return;
+        }
+        let down = Command::new(program)
+            .args(["down", "--state"])
+            .arg(state)
+            .stdin(Stdio::null())
+            .spawn();
+        if let Err(error) = down {
+            eprintln!("nobody clears up: {error}");
+        }
+        std::process::exit(1);
+    };
+    thread::Builder::new().name("leash".into()).spawn(wait)?;
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Pods on ENIs: ours alone, and whatever happens to the agent.
+
+use std::{collections::BTreeSet, fs, thread, time::Instant};
+
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+
+use crate::{
+    Bed, Case, Outcome,
+    pods::{PATIENCE, pods, running, server},
+};
+
+pub(crate) const CASES: &[Case] = &[
+    (
+        "every_pod_has_an_address_that_its_nodes_eni_has",
+        addresses_are_of_enis,
+    ),
+    ("a_burst_beyond_the_warm_pool_is_served", burst),
+    (
+        "pods_keep_their_network_while_the_agent_is_killed_and_comes_back",
+        agent_is_killed,
+    ),
+];
+
+/// What is judged by all that the others did.
+pub(crate) const LAST: Case = ("the_data_plane_follows_the_cloud", data_plane_follows);
+
+/// More than the warm pool holds, in pods.
+const BURST: usize = 12;
+
+/// The addresses of the ENIs of a node, as ipamd says.
+fn attached(bed: &Bed, node: &str) -> Result<BTreeSet<String>, Failed> {
+    let config = bed
+        .cluster
+        .kubectl()
+        .run(&["get", "nodeeniconfig", node, "--output=json"])?;
+    let mut found = BTreeSet::new();
+    collect(&serde_json::from_str(&config)?, &mut found);
+    Ok(found)
+}
+
+/// Every text of an object that is an address.
+fn collect(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) if text.parse::<std::net::IpAddr>().is_ok() => {
+            found.insert(text.clone());
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        Value::Object(fields) => fields.values().for_each(|field| collect(field, found)),
+        _ => {}
+    }
+}
+
+fn addresses_are_of_enis(bed: &Bed) -> Outcome {
+    let pods = pods(bed)?;
+    let distinct: BTreeSet<&str> = pods.iter().map(|pod| pod.address.as_str()).collect();
+    assert_eq!(distinct.len(), pods.len(), "{pods:?}");
+    for pod in &pods {
+        let addresses = attached(bed, &pod.node)?;
+        assert!(
+            addresses.contains(&pod.address),
+            "{pod:?} is not of {addresses:?}"
+        );
+    }
+    Ok(())
+}
+
+fn data_plane_follows(bed: &Bed) -> Outcome {
+    pods(bed)?;
+    let log = fs::read_to_string(bed.cluster.state().path("ipamd.log"))?;
+    let errors: Vec<&str> = log.lines().filter(|line| line.contains(" ERROR ")).collect();
+    assert!(
+        log.contains("this process leads") && errors.is_empty(),
+        "{errors:?}"
+    );
+    Ok(())
+}
+
+fn burst(bed: &Bed) -> Outcome {
+    let kubectl = bed.cluster.kubectl();
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "burst"},
+        "spec": {
+            "replicas": BURST,
+            "selector": {"matchLabels": {"app": "burst"}},
+            "template": {
+                "metadata": {"labels": {"app": "burst"}},
+                "spec": {
+                    "nodeSelector": {"kubernetes.io/hostname": "node-1"},
+                    "terminationGracePeriodSeconds": 1,
+                    "containers": [server(bed.cni)],
+                },
+            },
+        },
+    });
+    kubectl.feed(&["apply", "--filename=-"], &deployment.to_string())?;
+    let get = ["get", "pods", "--selector=app=burst", "--output=json"];
+    let list = kubectl.wait("the burst runs", PATIENCE, &get, |text| {
+        running(text).len() == BURST
+    })?;
+    let distinct: BTreeSet<String> = running(&list).into_iter().map(|pod| pod.address).collect();
+    assert_eq!(distinct.len(), BURST);
+    kubectl.run(&["delete", "deployment", "burst"])?;
+    kubectl.wait("the burst is gone", PATIENCE, &get, |text| {
+        !text.contains("\"burst-")
+    })?;
+    Ok(())
+}
+
+fn agent_is_killed(bed: &Bed) -> Outcome {
+    let pods = pods(bed)?;
+    let agent = || -> Result<String, Failed> {
+        let found = bed.cluster.exec("node-2", &["pidof", "tke-eni-agent"])?;
+        Ok(String::from_utf8_lossy(&found.stdout).trim().to_owned())
+    };
+    let before = agent()?;
+    let killed = bed.cluster.exec("node-2", &["kill", "-KILL", &before])?;
+    assert!(killed.status.success(), "{killed:?}");
+    let here: Vec<_> = pods.iter().filter(|pod| pod.node == "node-2").collect();
+    let other = pods
+        .iter()
+        .find(|pod| pod.node == "node-1")
+        .ok_or("no pod on node-1")?;
+    let reach = || -> Outcome {
+        for pod in &here {
+            let ping = ["exec", &other.name, "--", "ping", "-c1", "-W2", &pod.address];
+            bed.cluster.kubectl().run(&ping)?;
+        }
+        Ok(())
+    };
+    reach()?;
+    let begun = Instant::now();
+    loop {
+        let now = agent()?;
+        if !now.is_empty() && now != before {
+            break;
+        }
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "agent {before} was killed, and there is no other"
+        );
+        thread::yield_now();
+    }
+    reach()?;
+    // It serves again.
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "late", "labels": {"app": "late"}},
+        "spec": {"nodeName": "node-2", "terminationGracePeriodSeconds": 1, "containers": [server(bed.cni)]},
+    });
+    let kubectl = bed.cluster.kubectl();
+    kubectl.feed(&["apply", "--filename=-"], &pod.to_string())?;
+    let get = ["get", "pods", "--selector=app=late", "--output=json"];
+    let list = kubectl.wait("a pod after the agent came back", PATIENCE, &get, |text| {
+        running(text).len() == 1
+    })?;
+    let late = running(&list);
+    assert!(
+        !pods.iter().any(|pod| pod.address == late[0].address),
+        "{late:?} and {pods:?}"
+    );
+    Ok(())
+}
