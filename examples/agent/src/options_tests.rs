@@ -116,8 +116,7 @@ fn nonsense_of_every_kind_is_refused() {
 
 #[test]
 fn the_manifest_starts_it_and_mounts_what_it_works_with() {
-    let objects: Vec<serde_json::Value> =
-        serde_saphyr::from_multiple(include_str!("../deploy.yaml")).unwrap();
+    let objects: Vec<serde_json::Value> = serde_saphyr::from_multiple(deploy::AGENT_WORKLOAD).unwrap();
     let daemons = objects
         .iter()
         .find(|object| object["kind"] == "DaemonSet")

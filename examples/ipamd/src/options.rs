@@ -349,8 +349,7 @@ mod tests {
 
     #[test]
     fn the_manifest_starts_it() {
-        let objects: Vec<serde_json::Value> =
-            serde_saphyr::from_multiple(include_str!("../deploy.yaml")).unwrap();
+        let objects: Vec<serde_json::Value> = serde_saphyr::from_multiple(deploy::IPAMD_WORKLOAD).unwrap();
         let deployment = objects
             .iter()
             .find(|object| object["kind"] == "Deployment")

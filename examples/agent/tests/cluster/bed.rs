@@ -32,9 +32,6 @@ pub const NODES: &str = "/api/v1/nodes";
 pub const PODS: &str = "/api/v1/namespaces/default/pods";
 pub const NODE_CONFIGS: &str = "/apis/networking.tke.cloud.tencent.com/v1/nodeeniconfigs";
 
-/// What is deployed.
-const DEPLOYMENT: &str = include_str!("../../deploy.yaml");
-
 /// The account of what is deployed, as the API server calls it.
 pub const ACCOUNT: &str = "system:serviceaccount:kube-system:tke-eni-agent";
 
@@ -47,7 +44,7 @@ pub struct Bed {
     client: Client,
     /// The cluster as ipamd sees it.
     pub cluster: KubeCluster,
-    /// A kubeconfig of the account that `deploy.yaml` makes, with its rights.
+    /// A kubeconfig of the account that is deployed, with its rights.
     pub kubeconfig: PathBuf,
     /// Where the plugins are that cargo built.
     pub plugins: PathBuf,
@@ -130,8 +127,8 @@ impl Bed {
 
     /// Creates what is deployed; there is no controller here that would start pods of it.
     async fn deploy(&self) {
-        let objects: Vec<Value> = serde_saphyr::from_multiple(DEPLOYMENT).expect("YAML");
-        for object in objects {
+        let parse = |manifest: &&str| -> Vec<Value> { serde_saphyr::from_multiple(manifest).expect("YAML") };
+        for object in deploy::AGENT.iter().flat_map(parse) {
             let path = match object["kind"].as_str().expect("a kind") {
                 "ServiceAccount" => "/api/v1/namespaces/kube-system/serviceaccounts",
                 "ClusterRole" => "/apis/rbac.authorization.k8s.io/v1/clusterroles",

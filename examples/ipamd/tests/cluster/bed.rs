@@ -27,9 +27,6 @@ pub const NODE_CONFIGS: &str = "/apis/networking.tke.cloud.tencent.com/v1/nodeen
 pub const RECORDS: &str = "/apis/networking.tke.cloud.tencent.com/v1/vpcenis";
 pub const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 
-/// What is deployed.
-const DEPLOYMENT: &str = include_str!("../../deploy.yaml");
-
 /// The account of what is deployed, as the API server calls it.
 const ACCOUNT: &str = "system:serviceaccount:kube-system:tke-eni-ipamd";
 
@@ -49,7 +46,7 @@ const VPC: &str = r#"{
 pub struct Bed {
     server: Arc<Mutex<ApiServer>>,
     client: Client,
-    /// A kubeconfig of the account that `deploy.yaml` makes, with its rights.
+    /// A kubeconfig of the account that is deployed, with its rights.
     pub kubeconfig: PathBuf,
     /// For the files of a run; the VPC is there.
     pub directory: TempDir,
@@ -109,8 +106,8 @@ impl Bed {
 
     /// Creates what is deployed; there is no controller here that would start pods of it.
     async fn deploy(&self) {
-        let objects: Vec<Value> = serde_saphyr::from_multiple(DEPLOYMENT).expect("YAML");
-        for object in objects {
+        let parse = |manifest: &&str| -> Vec<Value> { serde_saphyr::from_multiple(manifest).expect("YAML") };
+        for object in deploy::IPAMD.iter().flat_map(parse) {
             let kind = object["kind"].as_str().expect("a kind");
             let path = match kind {
                 "ServiceAccount" => "/api/v1/namespaces/kube-system/serviceaccounts",
@@ -127,11 +124,23 @@ impl Bed {
     }
 
     /// Does something to the API server itself.
-    pub async fn server(&self, act: impl FnOnce(&mut ApiServer) + Send + 'static) {
+    pub async fn server<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut ApiServer) -> T + Send + 'static,
+    ) -> T {
         let server = self.server.clone();
         tokio::task::spawn_blocking(move || act(&mut server.blocking_lock()))
             .await
-            .expect("done");
+            .expect("done")
+    }
+
+    /// What ipamd's account asked of the API server, all tests so far together.
+    pub async fn asked(&self) -> Vec<Value> {
+        let audit = self.server(|server| server.audit().expect("an audit log")).await;
+        let asked = audit
+            .into_iter()
+            .filter(|event| event["user"]["username"] == ACCOUNT);
+        asked.collect()
     }
 
     async fn clear(&self) {

@@ -33,6 +33,8 @@ cases![
     sigterm_hands_over_at_once,
     a_killed_leader_is_waited_out,
     a_leader_that_loses_its_lease_becomes_a_candidate_and_leads_again,
+    the_published_role_and_the_lease_suffice_for_all_of_this_so_far,
+    // An API server that has just started refuses what it has not read the roles for yet.
     a_leader_cut_off_from_the_api_server_gives_up_and_leads_again,
     an_api_server_that_is_down_is_waited_for,
     what_cannot_run_says_what_to_do,
@@ -313,4 +315,28 @@ async fn what_cannot_run_says_what_to_do(bed: Arc<Bed>) {
     let mut second = Replica::spawn(&bed, &[&format!("--health-address={}", taken.address())]);
     assert_eq!(second.ended().await.code(), Some(1));
     assert!(second.log().contains("take another port"), "{}", second.log());
+}
+
+async fn the_published_role_and_the_lease_suffice_for_all_of_this_so_far(bed: Arc<Bed>) {
+    bed.put(NODES, bed::node("node-1")).await;
+    // All that it does for nodes, and the marks, which are off by default.
+    let replica = Replica::start(&bed, &["--enable-node-taint", "--enable-node-condition"]).await;
+    pool(&bed, "node-1", 5).await;
+    eventually("the node is marked", async || {
+        let node = bed.find(NODES, "node-1").await?;
+        node["spec"]["taints"].as_array().map(|_| ())
+    })
+    .await;
+    drop(replica);
+    let asked = bed.asked().await;
+    let refused: Vec<_> = asked
+        .iter()
+        .filter(|event| event["responseStatus"]["code"] == 403)
+        .map(|event| format!("{} {}", event["verb"], event["requestURI"]))
+        .collect();
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+    for kind in ["nodes", "pods", "vpcenis", "nodeeniconfigs", "leases"] {
+        let of = |event: &&Value| event["objectRef"]["resource"] == kind;
+        assert!(asked.iter().any(|event| of(&event)), "it asked for {kind}");
+    }
 }

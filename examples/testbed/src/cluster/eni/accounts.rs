@@ -25,25 +25,25 @@ const LIFE: u64 = 30 * 24 * 3600;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cluster) struct Account {
     name: &'static str,
-    manifest: &'static str,
+    manifests: &'static [&'static str],
 }
 
 impl Account {
     /// ipamd's.
     pub(in crate::cluster) const IPAMD: Self = Self {
         name: "tke-eni-ipamd",
-        manifest: include_str!("../../../../ipamd/deploy.yaml"),
+        manifests: deploy::IPAMD,
     };
 
     /// The agents'.
     pub(in crate::cluster) const AGENT: Self = Self {
         name: "tke-eni-agent",
-        manifest: include_str!("agent.yaml"),
+        manifests: deploy::AGENT,
     };
 
     /// Makes the account; a token of it.
     pub(in crate::cluster) fn create(&self, kubectl: &Kubectl) -> Result<String, ClusterError> {
-        kubectl.feed(&["apply", "--filename=-"], &rights(self.manifest))?;
+        kubectl.feed(&["apply", "--filename=-"], &rights(self.manifests))?;
         let path = format!(
             "/api/v1/namespaces/kube-system/serviceaccounts/{}/token",
             self.name
@@ -75,14 +75,15 @@ pub(in crate::cluster) fn write_kubeconfig(
     Ok(write_secret(path, &text)?)
 }
 
-/// The documents of a manifest that say who may do what.
-fn rights(manifest: &str) -> String {
+/// The documents of manifests that say who may do what.
+fn rights(manifests: &[&str]) -> String {
     let kind = |document: &str| {
         let line = document.lines().find_map(|line| line.strip_prefix("kind: "));
         line.is_some_and(|kind| KINDS.contains(&kind.trim()))
     };
-    let documents: Vec<&str> = manifest
-        .split("\n---\n")
+    let documents: Vec<&str> = manifests
+        .iter()
+        .flat_map(|manifest| manifest.split("\n---\n"))
         .filter(|document| kind(document))
         .collect();
     documents.join("\n---\n")
@@ -93,13 +94,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_manifest_the_rights_are_applied_and_no_workload() {
-        for Account { name, manifest } in [Account::IPAMD, Account::AGENT] {
-            let rights = rights(manifest);
+    fn of_the_manifests_the_rights_are_applied_and_no_workload() {
+        for Account { name, manifests } in [Account::IPAMD, Account::AGENT] {
+            let rights = rights(manifests);
             for kind in ["ServiceAccount", "ClusterRole", "ClusterRoleBinding"] {
                 assert!(rights.contains(&format!("\nkind: {kind}\n")), "{name}: {kind}");
             }
-            for kind in ["Deployment", "ConfigMap"] {
+            for kind in ["Deployment", "DaemonSet", "ConfigMap"] {
                 assert!(!rights.contains(&format!("\nkind: {kind}\n")), "{name}: {kind}");
             }
         }
