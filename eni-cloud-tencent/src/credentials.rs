@@ -1,7 +1,8 @@
-//! The keys that requests are signed with.
+//! The keys that requests are signed with, and where they come from.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
+use async_trait::async_trait;
 use secrecy::SecretString;
 
 /// A key pair, long-lived or temporary. One value is one consistent set: a refresh replaces it whole.
@@ -55,6 +56,41 @@ impl fmt::Debug for Credentials {
             .field("temporary", &self.token.is_some())
             .finish_non_exhaustive()
     }
+}
+
+/// Where keys come from. What it gives is one consistent set, whatever is renewed meanwhile.
+#[async_trait]
+pub trait CredentialSource: fmt::Debug + Send + Sync {
+    /// Keys that are good now. A source that gives the same keys twice gives the same pointer.
+    async fn current(&self) -> Result<Arc<Credentials>, CredentialsError>;
+
+    /// The cloud refused these keys: others are wanted, if there can be any.
+    async fn refused(&self, keys: &Arc<Credentials>);
+}
+
+/// There are no keys.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are no keys to sign with: {0}")]
+pub struct CredentialsError(pub String);
+
+/// Keys that never change.
+#[derive(Clone, Debug)]
+pub struct StaticCredentials(Arc<Credentials>);
+
+impl StaticCredentials {
+    /// These keys.
+    pub fn new(credentials: Credentials) -> Self {
+        Self(Arc::new(credentials))
+    }
+}
+
+#[async_trait]
+impl CredentialSource for StaticCredentials {
+    async fn current(&self) -> Result<Arc<Credentials>, CredentialsError> {
+        Ok(self.0.clone())
+    }
+
+    async fn refused(&self, _: &Arc<Credentials>) {}
 }
 
 #[cfg(test)]

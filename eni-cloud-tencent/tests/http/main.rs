@@ -1,0 +1,6 @@
+//! The client over HTTP, against a gateway that answers as each test says.
+
+mod gateway;
+mod listings;
+mod orders;
+mod requests;
