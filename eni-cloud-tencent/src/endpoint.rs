@@ -72,6 +72,12 @@ impl Endpoint {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Gateway(Url);
 
+impl Gateway {
+    pub(crate) fn into_url(self) -> Url {
+        self.0
+    }
+}
+
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str())

@@ -16,5 +16,7 @@ pub mod tc3;
 
 pub use client::{ActionCounts, ApiConfig, BuildError};
 pub use cloud::TencentCloud;
-pub use credentials::{CredentialSource, Credentials, CredentialsError, StaticCredentials};
+pub use credentials::{
+    CredentialSource, Credentials, CredentialsError, RenewedCredentials, Role, StaticCredentials, WebIdentity,
+};
 pub use endpoint::{Endpoint, Gateway, InvalidGateway, Site};

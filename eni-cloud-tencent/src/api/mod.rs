@@ -4,6 +4,7 @@
 mod addresses;
 mod enis;
 mod places;
+mod roles;
 mod wire;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -11,6 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub(crate) use addresses::*;
 pub(crate) use enis::*;
 pub(crate) use places::*;
+pub(crate) use roles::*;
 pub(crate) use wire::*;
 
 /// A request that is an action of the API.

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use eni_core::env::Environment;
 use reqwest::{
     StatusCode, Url,
-    header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue},
+    header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, USER_AGENT},
     redirect,
 };
 use secrecy::ExposeSecret;
@@ -36,6 +36,17 @@ const JSON: &str = "application/json";
 
 /// The largest answer that is read. A page of 100 ENIs with 100 addresses each is some 3 MB.
 const LARGEST_ANSWER: usize = 32 << 20;
+
+/// A client for plain HTTP without a proxy: a simulator's gateway, or the metadata service of a machine.
+pub(crate) fn plain(connect_timeout: Duration, timeout: Duration) -> Result<reqwest::Client, BuildError> {
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::config(true)?)
+        .connect_timeout(connect_timeout)
+        .timeout(timeout)
+        .redirect(redirect::Policy::none())
+        .no_proxy();
+    Ok(builder.build()?)
+}
 
 /// Where the API is, and for which region.
 #[derive(Clone, Debug)]
@@ -101,24 +112,22 @@ impl Client {
         if config.region.is_empty() || !config.region.chars().all(label) {
             return Err(BuildError::Region(config.region.clone()));
         }
-        let plain = config.endpoint.is_plain();
-        let builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(plain)?)
-            .user_agent(concat!("eni-cloud-tencent/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(config.connect_timeout)
-            .timeout(config.timeout)
-            .redirect(redirect::Policy::none())
-            .https_only(!plain);
-        let builder = match plain {
-            true => builder.no_proxy(),
-            false => builder,
+        let http = match config.endpoint.is_plain() {
+            true => plain(config.connect_timeout, config.timeout)?,
+            false => reqwest::Client::builder()
+                .tls_backend_preconfigured(tls::config(false)?)
+                .connect_timeout(config.connect_timeout)
+                .timeout(config.timeout)
+                .redirect(redirect::Policy::none())
+                .https_only(true)
+                .build()?,
         };
         let gateways = Product::ALL.into_iter().map(|product| {
             let url = config.endpoint.url(product.name(), config.site, &config.region)?;
             Ok((product, url))
         });
         Ok(Self {
-            http: builder.build()?,
+            http,
             region: config.region.clone(),
             site: config.site,
             gateways: gateways.collect::<Result<_, InvalidGateway>>()?,
@@ -258,6 +267,10 @@ impl Client {
         });
         let mut headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static(JSON)),
+            (
+                USER_AGENT,
+                HeaderValue::from_static(concat!("eni-cloud-tencent/", env!("CARGO_PKG_VERSION"))),
+            ),
             (
                 HeaderName::from_static("x-tc-language"),
                 HeaderValue::from_static("en-US"),

@@ -1,9 +1,16 @@
 //! The keys that requests are signed with, and where they come from.
 
+mod issuers;
+mod renewed;
+mod stored;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+
+pub use issuers::{Role, WebIdentity};
+pub use renewed::RenewedCredentials;
 
 /// A key pair, long-lived or temporary. One value is one consistent set: a refresh replaces it whole.
 ///
@@ -31,6 +38,20 @@ impl Credentials {
             token: Some(token.into()),
             ..self
         }
+    }
+
+    /// Those of the environment: TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, with TENCENTCLOUD_TOKEN if
+    /// they are temporary, as Tencent's own tools read them. `None` if one of the first two is missing or empty.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let variable = |name| variable(name).filter(|text| !text.is_empty());
+        let keys = Self::new(
+            variable("TENCENTCLOUD_SECRET_ID")?,
+            variable("TENCENTCLOUD_SECRET_KEY")?,
+        );
+        Some(match variable("TENCENTCLOUD_TOKEN") {
+            Some(token) => keys.with_token(token),
+            None => keys,
+        })
     }
 
     /// The public half, which names the key in logs and requests.
@@ -68,7 +89,7 @@ pub trait CredentialSource: fmt::Debug + Send + Sync {
     async fn refused(&self, keys: &Arc<Credentials>);
 }
 
-/// There are no keys.
+/// There are no keys: why, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there are no keys to sign with: {0}")]
 pub struct CredentialsError(pub String);
@@ -96,6 +117,21 @@ impl CredentialSource for StaticCredentials {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_read_from_the_environment_or_are_none() {
+        let read = |set: &'static [(&str, &str)]| {
+            Credentials::from_environment(move |name| {
+                set.iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| (*value).to_owned())
+            })
+        };
+        const BOTH: &[(&str, &str)] = &[("TENCENTCLOUD_SECRET_ID", "a"), ("TENCENTCLOUD_SECRET_KEY", "b")];
+        assert!(read(BOTH).is_some_and(|keys| keys.secret_id() == "a" && keys.token().is_none()));
+        assert!(read(&BOTH[..1]).is_none());
+        assert!(read(&[("TENCENTCLOUD_SECRET_ID", "a"), ("TENCENTCLOUD_SECRET_KEY", "")]).is_none());
+    }
 
     #[test]
     fn debug_shows_no_secret() {
