@@ -1,7 +1,8 @@
 //! What Prometheus is told, read at each scrape. Candidates tell only that they are none.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use eni_cloud_tencent::ActionCounts;
 use eni_core::{cloud::LaneCounts, controller::PoolStats};
 use prometheus_client::{
     collector::Collector,
@@ -34,6 +35,9 @@ impl Collector for Metrics {
             left,
         )?;
         out.counter("terms", "How often this replica has led.", self.0.terms())?;
+        if let Some(cloud) = &self.0.tencent {
+            out.requests(&cloud.counts())?;
+        }
         match term {
             Some(term) => out.pools(&term.pools.stats()),
             None => Ok(()),
@@ -96,6 +100,39 @@ impl Out<'_, '_> {
             actions.map(|((kind, outcome), count)| ([("kind", *kind), ("outcome", *outcome)], *count));
         self.counters("actions", "Actions in this term.", actions)?;
         self.calls(stats)
+    }
+
+    fn requests(&mut self, counts: &BTreeMap<&'static str, ActionCounts>) -> fmt::Result {
+        type Read = fn(&ActionCounts) -> u64;
+        let figures: [(_, _, Read); 3] = [
+            ("cloud_requests", "Requests to the cloud's API.", |action| {
+                action.requests
+            }),
+            (
+                "cloud_request_failures",
+                "Requests that failed, throttled ones included.",
+                |action| action.failures,
+            ),
+            (
+                "cloud_request_throttled",
+                "Requests that the API refused as too many.",
+                |action| action.throttled,
+            ),
+        ];
+        let actions = || {
+            counts
+                .iter()
+                .map(|(action, counts)| ([("action", *action)], counts))
+        };
+        for (name, help, read) in figures {
+            self.counters(
+                name,
+                help,
+                actions().map(|(labels, counts)| (labels, read(counts))),
+            )?;
+        }
+        let took = actions().map(|(labels, counts)| (labels, counts.took.as_secs_f64()));
+        self.counters("cloud_request_seconds", "What requests took.", took)
     }
 
     fn calls(&mut self, stats: &PoolStats) -> fmt::Result {

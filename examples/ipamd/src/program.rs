@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use eni_cloud_tencent::TencentCloud;
 use eni_core::{
     cloud::Cloud,
     controller::{Backends, PoolConfig, PoolController},
@@ -28,6 +29,7 @@ use crate::{
     memory_cloud::{self, PlanError},
     options::{CloudKind, Options},
     status::{Status, Term},
+    tencent::{self, TencentError},
 };
 
 /// The source of our events.
@@ -46,9 +48,12 @@ const REFUSALS: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The cloud.
+    /// The cloud in memory.
     #[error(transparent)]
-    Cloud(#[from] PlanError),
+    MemoryCloud(#[from] PlanError),
+    /// Tencent Cloud.
+    #[error(transparent)]
+    Tencent(#[from] TencentError),
     /// The Kubernetes API.
     #[error(transparent)]
     Kubernetes(#[from] ConnectError),
@@ -97,7 +102,7 @@ impl Ipamd {
         environment: Arc<dyn Environment>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
-        let cloud = cloud(&options)?;
+        let (cloud, tencent) = cloud(&options, &environment)?;
         let client = connect(&options.kubernetes).await?;
         let address = options.health_address;
         let bound = TcpListener::bind(address).await;
@@ -105,7 +110,7 @@ impl Ipamd {
         let (address, listener) = bound.map_err(|source| StartError::Port { address, source })?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, subnets = ?options.subnets, "ipamd starts");
 
-        let status = Arc::new(Status::new(identity.clone()));
+        let status = Arc::new(Status::new(identity.clone(), tencent));
         let mut server = JoinSet::new();
         server.spawn(http::serve(listener, status.clone()));
         let mut shutdown = pin!(shutdown);
@@ -202,11 +207,24 @@ async fn install(client: &Client, options: &Options) -> Result<(), InstallError>
     }
 }
 
-fn cloud(options: &Options) -> Result<Arc<dyn Cloud>, PlanError> {
+/// Tencent Cloud, if that is the cloud: it counts requests.
+type Tencent = Option<Arc<TencentCloud>>;
+
+/// The cloud, and the same as Tencent's if it is that one.
+fn cloud(
+    options: &Options,
+    environment: &Arc<dyn Environment>,
+) -> Result<(Arc<dyn Cloud>, Tencent), StartError> {
     match options.cloud.cloud {
         CloudKind::Memory => {
             let file: PathBuf = options.cloud.memory_cloud.clone().unwrap_or_default();
-            Ok(Arc::new(memory_cloud::load(file, &options.subnets)?))
+            Ok((Arc::new(memory_cloud::load(file, &options.subnets)?), None))
+        }
+        CloudKind::Tencent => {
+            let variable = |name: &str| std::env::var(name).ok();
+            let cloud = tencent::cloud(&options.cloud.tencent, environment.clone(), variable)?;
+            let cloud = Arc::new(cloud);
+            Ok((cloud.clone(), Some(cloud)))
         }
     }
 }
