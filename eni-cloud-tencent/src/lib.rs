@@ -7,6 +7,8 @@
 
 mod credentials;
 pub mod error;
+#[cfg(feature = "simulator")]
+pub mod simulator;
 pub mod tc3;
 
 pub use credentials::Credentials;
