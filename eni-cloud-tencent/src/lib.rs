@@ -12,6 +12,8 @@ mod convert;
 mod credentials;
 mod endpoint;
 pub mod error;
+#[cfg(feature = "simulator")]
+pub mod simulator;
 pub mod tc3;
 
 pub use client::{ActionCounts, ApiConfig, BuildError};
