@@ -21,8 +21,8 @@ pub(crate) enum Cause {
     Refused(ApiError),
     /// A gateway refused: too many requests.
     Throttled,
-    /// Nothing was sent.
-    NotSent(String),
+    /// Nothing was sent, for want of keys that are of use.
+    NoKeys(String),
     /// Whether the cloud did it is unknown.
     NoAnswer {
         message: String,
@@ -54,7 +54,7 @@ impl Failure {
         match &self.cause {
             Cause::Refused(error) => Class::of(&error.code),
             Cause::Throttled => Some(Class::Throttled),
-            Cause::NotSent(_) | Cause::NoAnswer { .. } => None,
+            Cause::NoKeys(_) | Cause::NoAnswer { .. } => None,
         }
     }
 
@@ -62,7 +62,7 @@ impl Failure {
         match &self.cause {
             Cause::Refused(error) => Some(&error.request_id),
             Cause::NoAnswer { request_id, .. } => request_id.as_deref(),
-            Cause::Throttled | Cause::NotSent(_) => None,
+            Cause::Throttled | Cause::NoKeys(_) => None,
         }
     }
 
@@ -75,7 +75,7 @@ impl Failure {
                 CloudErrorKind::Throttled { retry_after: None },
                 "a gateway takes no more requests".to_owned(),
             ),
-            Cause::NotSent(message) => plain(CloudErrorKind::NotStarted, message),
+            Cause::NoKeys(message) => plain(CloudErrorKind::Denied, message),
             Cause::NoAnswer { message, request_id } => CloudError {
                 request_id,
                 ..plain(CloudErrorKind::Unavailable, message)

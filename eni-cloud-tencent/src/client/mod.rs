@@ -37,15 +37,29 @@ const JSON: &str = "application/json";
 /// The largest answer that is read. A page of 100 ENIs with 100 addresses each is some 3 MB.
 const LARGEST_ANSWER: usize = 32 << 20;
 
+/// How long a connection may be idle: gateways drop one after a minute, and a request that meets that has an
+/// unknown outcome.
+const IDLE: Duration = Duration::from_secs(20);
+
 /// A client for plain HTTP without a proxy: a simulator's gateway, or the metadata service of a machine.
 pub(crate) fn plain(connect_timeout: Duration, timeout: Duration) -> Result<reqwest::Client, BuildError> {
+    Ok(http(true, connect_timeout, timeout)?.no_proxy().build()?)
+}
+
+fn http(
+    plain: bool,
+    connect_timeout: Duration,
+    timeout: Duration,
+) -> Result<reqwest::ClientBuilder, BuildError> {
     let builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls::config(true)?)
+        .tls_backend_preconfigured(tls::config(plain)?)
         .connect_timeout(connect_timeout)
         .timeout(timeout)
         .redirect(redirect::Policy::none())
-        .no_proxy();
-    Ok(builder.build()?)
+        .pool_idle_timeout(IDLE)
+        .http2_keep_alive_interval(IDLE)
+        .http2_keep_alive_timeout(connect_timeout);
+    Ok(builder)
 }
 
 /// Where the API is, and for which region.
@@ -112,15 +126,10 @@ impl Client {
         if config.region.is_empty() || !config.region.chars().all(label) {
             return Err(BuildError::Region(config.region.clone()));
         }
+        let (connect, answer) = (config.connect_timeout, config.timeout);
         let http = match config.endpoint.is_plain() {
-            true => plain(config.connect_timeout, config.timeout)?,
-            false => reqwest::Client::builder()
-                .tls_backend_preconfigured(tls::config(false)?)
-                .connect_timeout(config.connect_timeout)
-                .timeout(config.timeout)
-                .redirect(redirect::Policy::none())
-                .https_only(true)
-                .build()?,
+            true => plain(connect, answer)?,
+            false => http(false, connect, answer)?.https_only(true).build()?,
         };
         let gateways = Product::ALL.into_iter().map(|product| {
             let url = config.endpoint.url(product.name(), config.site, &config.region)?;
@@ -153,7 +162,7 @@ impl Client {
             let keys = source.current().await;
             keys.map_err(|error| Failure {
                 action: A::NAME,
-                cause: Cause::NotSent(error.to_string()),
+                cause: Cause::NoKeys(error.to_string()),
             })
         };
         let first = keys().await?;
@@ -196,13 +205,15 @@ impl Client {
             action: A::NAME,
             cause,
         };
-        let not_sent = |message: String| fail(Cause::NotSent(message));
-        let body = serde_json::to_vec(request)
-            .map_err(|error| not_sent(format!("the request cannot be written: {error}")))?;
+        let body = serde_json::to_vec(request).map_err(|error| {
+            Failure::senseless(A::NAME, format!("the request cannot be written: {error}"))
+        })?;
         let url = &self.gateways[&A::PRODUCT];
-        let headers = self
-            .headers::<A>(url, &body, keys)
-            .map_err(|header| not_sent(format!("the header {header} would have characters that none may")))?;
+        let headers = self.headers::<A>(url, &body, keys).map_err(|header| {
+            fail(Cause::NoKeys(format!(
+                "the header {header} would have characters that none may"
+            )))
+        })?;
         let sending = self.http.post(url.clone()).headers(headers).body(body).send();
         let mut response = sending.await.map_err(|error| fail(no_answer(error)))?;
 
@@ -319,20 +330,16 @@ fn record(span: &Span, request_id: Option<&str>) {
     }
 }
 
-/// A connection that failed carried nothing; after that nobody knows. The causes say what the first line hides.
+/// Nobody knows what was done. The causes say what the first line hides.
 fn no_answer(error: reqwest::Error) -> Cause {
-    let unsent = error.is_connect() || error.is_builder();
     let mut message = error.to_string();
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
         message = format!("{message}: {cause}");
         source = cause.source();
     }
-    match unsent {
-        true => Cause::NotSent(message),
-        false => Cause::NoAnswer {
-            message,
-            request_id: None,
-        },
+    Cause::NoAnswer {
+        message,
+        request_id: None,
     }
 }

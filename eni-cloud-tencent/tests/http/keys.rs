@@ -9,7 +9,10 @@ use axum::http::StatusCode;
 use eni_cloud_tencent::{
     CredentialSource, Credentials, RenewedCredentials, Role, StaticCredentials, WebIdentity,
 };
-use eni_core::{cloud::Cloud, env::SystemEnvironment};
+use eni_core::{
+    cloud::{Cloud, CloudErrorKind},
+    env::SystemEnvironment,
+};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -161,6 +164,7 @@ async fn without_keys_nothing_is_sent_and_the_error_says_why() {
         .delete_eni(&"eni-1".into())
         .await
         .unwrap_err();
+    assert_eq!(error.kind, CloudErrorKind::Denied);
     let text = error.to_string();
     assert!(text.contains("sts:AssumeRole") && text.contains(ROLE), "{text}");
     assert!(!text.contains("hush"), "{text}");

@@ -200,7 +200,7 @@ async fn an_answer_that_says_nothing_is_an_unknown_outcome() {
 }
 
 #[tokio::test]
-async fn a_connection_that_fails_sends_nothing() {
+async fn a_connection_that_fails_says_why() {
     let gateway = Gateway::start(willing).await;
     let mut config = gateway.config();
     // Nobody listens on port 1.
@@ -208,7 +208,8 @@ async fn a_connection_that_fails_sends_nothing() {
     let keys = StaticCredentials::new(Credentials::new("AKID", "hush-key"));
     let cloud = TencentCloud::new(&config, Arc::new(keys), SystemEnvironment::shared()).unwrap();
     let error = cloud.delete_eni(&"eni-1".into()).await.unwrap_err();
-    assert_eq!(error.kind, CloudErrorKind::NotStarted, "{error}");
+    assert_eq!(error.kind, CloudErrorKind::Unavailable);
+    assert!(error.to_string().contains("refused"), "{error}");
 }
 
 #[tokio::test]
