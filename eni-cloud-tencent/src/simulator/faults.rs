@@ -95,7 +95,7 @@ impl FaultPlan {
             rule.skip -= 1;
             return None;
         }
-        if random % u64::from(rule.one_in.max(1)) != 0 {
+        if !random.is_multiple_of(u64::from(rule.one_in.max(1))) {
             return None;
         }
         rule.count = rule.count.saturating_sub(1);
