@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 
 use super::refusal::{Verdict, refuse};
@@ -12,6 +12,7 @@ use crate::Credentials;
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     keys: BTreeMap<String, Key>,
+    issued: u64,
 }
 
 #[derive(Debug)]
@@ -26,6 +27,22 @@ impl Accounts {
     pub(super) fn add(&mut self, credentials: Credentials, expires: Option<Timestamp>) {
         let id = credentials.secret_id().to_owned();
         self.keys.insert(id, Key { credentials, expires });
+    }
+
+    /// Makes a temporary set that is good for `life`.
+    pub(super) fn issue(
+        &mut self,
+        now: Timestamp,
+        life: SignedDuration,
+        random: [u64; 2],
+    ) -> (Credentials, Timestamp) {
+        self.issued += 1;
+        let id = format!("AKIDtmp{:08}{:016x}", self.issued, random[0]);
+        let credentials = Credentials::new(id, format!("{:016x}{:016x}", random[1], random[0]))
+            .with_token(format!("token-{:08}-{:016x}", self.issued, random[1]));
+        let expires = now.saturating_add(life).unwrap_or(Timestamp::MAX);
+        self.add(credentials.clone(), Some(expires));
+        (credentials, expires)
     }
 
     /// Every temporary set stops to be good.

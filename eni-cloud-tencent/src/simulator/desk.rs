@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::{
     Settings,
     accounts::Accounts,
+    faults::FaultPlan,
     parameters::Parameters,
     rates::Meter,
     refusal::{Verdict, refuse},
@@ -33,6 +34,7 @@ pub(super) struct Desk {
     pub(super) tokens: Mutex<Tokens>,
     pub(super) tasks: Mutex<Tasks>,
     pub(super) notes: Mutex<BTreeMap<EniId, Notes>>,
+    pub(super) faults: Mutex<FaultPlan>,
 }
 
 /// What the API shows of an ENI that the memory cloud does not hold.

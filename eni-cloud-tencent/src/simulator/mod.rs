@@ -8,8 +8,10 @@ mod accounts;
 mod actions;
 pub mod catalogue;
 mod desk;
+mod faults;
 mod gateway;
 mod listing;
+mod metadata;
 mod parameters;
 mod query;
 mod rates;
@@ -22,20 +24,23 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod topology;
 mod validate;
 mod wire;
 
 use std::{fmt, io, sync::Arc};
 
 use axum::Router;
-use eni_core::{env::Environment, sim::MemoryCloud};
+use eni_core::{env::Environment, model::InstanceId, sim::MemoryCloud};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use crate::Credentials;
 use desk::Desk;
+pub use faults::{Fault, FaultPlan, FaultRule};
 pub use rates::Rates;
+pub use topology::{Place, Range, Topology, TopologyError};
 
 /// Which of Tencent's two sites is simulated: the international one lacks some fields, and refuses them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +94,7 @@ impl Simulator {
             tokens: Mutex::default(),
             tasks: Mutex::default(),
             notes: Mutex::default(),
+            faults: Mutex::default(),
         };
         Self { desk: Arc::new(desk) }
     }
@@ -103,6 +109,11 @@ impl Simulator {
         self.desk.accounts.lock().expire();
     }
 
+    /// Replaces the plan of faults.
+    pub fn plan_faults(&self, plan: FaultPlan) {
+        self.desk.plan_faults(plan);
+    }
+
     /// The cloud behind the API.
     pub fn cloud(&self) -> &MemoryCloud {
         &self.desk.cloud
@@ -111,6 +122,11 @@ impl Simulator {
     /// The API as a service, for callers in the same process.
     pub fn router(&self) -> Router {
         server::router(self.desk.clone())
+    }
+
+    /// The metadata service as `instance` reaches it, with temporary keys of `role`.
+    pub fn metadata(&self, instance: impl Into<InstanceId>, role: Option<String>) -> Router {
+        metadata::router(self.desk.clone(), instance.into(), role)
     }
 
     /// Answers requests on a socket until the future is dropped.

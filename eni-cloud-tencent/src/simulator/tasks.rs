@@ -15,6 +15,8 @@ struct Task {
     eni: EniId,
     /// The number of the cloud's order, unless it was over at once.
     order: Option<u64>,
+    /// How a task stands that never ends.
+    stalled: Option<Status>,
 }
 
 /// How a task stands.
@@ -22,6 +24,7 @@ struct Task {
 pub(super) enum Status {
     Running,
     Success,
+    Failed,
 }
 
 impl Status {
@@ -29,6 +32,7 @@ impl Status {
         match self {
             Self::Running => "RUNNING",
             Self::Success => "SUCCESS",
+            Self::Failed => "FAILED",
         }
     }
 }
@@ -39,14 +43,26 @@ impl Tasks {
         let task = Task {
             eni: eni.clone(),
             order: cloud.under_way(eni).map(|order| order.number),
+            stalled: None,
         };
         self.known.insert(request_id.to_owned(), task);
     }
 
+    /// The order of a request never comes to its end, and the task stands so for ever.
+    pub(super) fn stall(&mut self, request_id: &str, cloud: &MemoryCloud, status: Status) {
+        if let Some(task) = self.known.get_mut(request_id) {
+            cloud.drop_order(&task.eni);
+            task.stalled = Some(status);
+        }
+    }
+
     /// How a task stands, and which ENI it is about.
     pub(super) fn status(&self, id: &str, cloud: &MemoryCloud) -> Option<(Status, &EniId)> {
-        let Task { eni, order } = self.known.get(id)?;
+        let Task { eni, order, stalled } = self.known.get(id)?;
         let current = cloud.under_way(eni).map(|order| order.number);
+        if let Some(status) = stalled {
+            return Some((*status, eni));
+        }
         let status = match order.is_some() && current == *order {
             true => Status::Running,
             false => Status::Success,

@@ -193,7 +193,8 @@ impl Desk {
             );
         }
         match eni.state {
-            EniState::Available => self.idle(p, &eni)?,
+            // One that is stuck in its creation can be deleted.
+            EniState::Available | EniState::Pending => self.idle(p, &eni)?,
             EniState::InUse => return refuse!("ResourceInUse", "`{}` is attached.", eni.id),
             _ => return busy(&eni),
         }

@@ -5,6 +5,7 @@ mod instances;
 mod interfaces;
 mod listings;
 mod places;
+mod sts;
 mod tags;
 mod task_results;
 
@@ -25,6 +26,7 @@ pub(super) type Answer = Verdict<Map<String, Value>>;
 pub(super) async fn call(desk: &Desk, name: &str, parameters: &Parameters<'_>, request_id: &str) -> Answer {
     let p = parameters;
     match name {
+        "AssumeRole" | "AssumeRoleWithWebIdentity" => desk.assume_role(p),
         "AttachNetworkInterface" => desk.attach(p, request_id).await,
         "AssignIpv6Addresses" => desk.assign_v6(p, request_id).await,
         "AssignPrivateIpAddresses" => desk.assign_v4(p, request_id).await,
@@ -39,6 +41,7 @@ pub(super) async fn call(desk: &Desk, name: &str, parameters: &Parameters<'_>, r
         "DescribeVpcs" => desk.describe_vpcs(p),
         "DescribeZones" => desk.describe_zones(),
         "DetachNetworkInterface" => desk.detach(p, request_id).await,
+        "GetCallerIdentity" => desk.caller_identity(),
         "GetResources" => desk.get_resources(p),
         "MigrateNetworkInterface" => desk.migrate_eni(p, request_id).await,
         "MigratePrivateIpAddress" => desk.migrate_address(p, request_id).await,

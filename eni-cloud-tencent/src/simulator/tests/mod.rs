@@ -2,7 +2,9 @@
 //! schema: its members, their types, and the codes that the action lists.
 
 mod addresses;
+mod faults;
 mod interfaces;
+mod keys;
 mod limits;
 mod listings;
 mod signature;
@@ -18,6 +20,7 @@ use eni_core::{
     model::Limits,
     sim::{Latency, MemoryCloud, SimEnvironment},
 };
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 use tower::ServiceExt;
 
@@ -136,7 +139,7 @@ impl Api {
             timestamp,
             service: &action.service,
         };
-        Request::post("/")
+        let mut signed = Request::post("/")
             .header("Host", request.host)
             .header("Content-Type", request.content_type)
             .header("Authorization", request.authorization(&self.credentials))
@@ -145,7 +148,12 @@ impl Api {
             .header("X-TC-Region", "ap-guangzhou")
             .header("X-TC-Timestamp", timestamp.as_second().to_string())
             .body(Body::from(body.to_owned()))
-            .unwrap()
+            .unwrap();
+        if let Some(token) = self.credentials.token() {
+            let token = token.expose_secret().parse().unwrap();
+            signed.headers_mut().insert("X-TC-Token", token);
+        }
+        signed
     }
 
     /// The content of an answer's envelope.

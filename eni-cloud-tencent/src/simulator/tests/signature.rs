@@ -1,6 +1,6 @@
 //! Who gets in.
 
-use axum::{body::Body, http::Request};
+use axum::http::Request;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 

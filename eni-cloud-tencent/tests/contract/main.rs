@@ -1,10 +1,13 @@
 //! The core's contract of a cloud, through HTTP: this client against a simulator of the API.
 
+mod faults;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use axum::Router;
 use eni_cloud_tencent::{
-    ApiConfig, Credentials, Endpoint, StaticCredentials, TencentCloud,
+    ApiConfig, Credentials, Endpoint, Gateway, StaticCredentials, TencentCloud,
     simulator::{Settings, Simulator},
 };
 use eni_core::{
@@ -16,14 +19,22 @@ use eni_core::{
 };
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
+/// A simulator on a port of this machine, and a client of it.
 struct Simulated {
     cloud: Arc<TencentCloud>,
-    /// The server; it ends with the harness.
-    _server: JoinSet<std::io::Result<()>>,
+    simulator: Simulator,
+    config: ApiConfig,
+    /// The servers; they end with the harness.
+    servers: JoinSet<std::io::Result<()>>,
 }
 
 /// Long enough for a look between an order and its end.
 const ORDER: Duration = Duration::from_millis(20);
+
+/// The keys of the client.
+fn keys() -> Credentials {
+    Credentials::new("AKIDcontract", "key")
+}
 
 impl Simulated {
     async fn start() -> Self {
@@ -41,22 +52,29 @@ impl Simulated {
             .build();
         let environment = SystemEnvironment::shared();
         let simulator = Simulator::new(memory, environment.clone(), Settings::default());
-        let keys = Credentials::new("AKIDcontract", "key");
-        simulator.add_credentials(keys.clone(), None);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let gateway = format!("http://{}", listener.local_addr().expect("an address"));
-        let mut server = JoinSet::new();
-        server.spawn(async move { simulator.serve(listener).await });
+        simulator.add_credentials(keys(), None);
+        let mut servers = JoinSet::new();
+        let gateway = serve(&mut servers, simulator.router()).await;
         let config = ApiConfig {
-            endpoint: Endpoint::At(gateway.parse().expect("a gateway")),
+            endpoint: Endpoint::At(gateway),
             ..ApiConfig::new("ap-guangzhou")
         };
-        let keys = Arc::new(StaticCredentials::new(keys));
+        let source = Arc::new(StaticCredentials::new(keys()));
         Self {
-            cloud: Arc::new(TencentCloud::new(&config, keys, environment).expect("a client")),
-            _server: server,
+            cloud: Arc::new(TencentCloud::new(&config, source, environment).expect("a client")),
+            simulator,
+            config,
+            servers,
         }
     }
+}
+
+/// Serves on a port of its own, and tells where.
+async fn serve(servers: &mut JoinSet<std::io::Result<()>>, router: Router) -> Gateway {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    servers.spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}").parse().expect("a gateway")
 }
 
 #[async_trait]
