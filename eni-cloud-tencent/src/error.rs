@@ -240,14 +240,53 @@ impl ApiError {
             );
             Class::ServerFault
         });
+        let said = format!("{}: {}", self.code, self.message);
+        let message = match missing(class, &self.code, action) {
+            Some(missing) => format!("{said} [{missing}]"),
+            None => said,
+        };
         CloudError {
-            request_id: Some(self.request_id),
-            ..CloudError::new(
-                class.kind(subnet),
-                action,
-                resource,
-                format_args!("{}: {}", self.code, self.message),
-            )
+            request_id: Some(self.request_id).filter(|id| !id.is_empty()),
+            ..CloudError::new(class.kind(subnet), action, resource, message)
         }
+    }
+}
+
+/// The permission or the quota that an operator must look at.
+fn missing(class: Class, code: &str, action: &str) -> Option<String> {
+    match class {
+        Class::Denied => {
+            let product = match action {
+                "DescribeInstances" => "cvm",
+                "AssumeRole" | "AssumeRoleWithWebIdentity" => "sts",
+                _ => "vpc",
+            };
+            Some(format!(
+                "the CAM policy of these keys must allow {product}:{action}"
+            ))
+        }
+        Class::Credentials => Some("the keys are unknown, expired or wrong".to_owned()),
+        Class::Clock => Some("signatures are good for 300 s: set the clock by NTP".to_owned()),
+        Class::Quota => Some(format!("quota: {}", quota(code, action))),
+        _ => None,
+    }
+}
+
+/// Which quota a code is about, as far as the code and the action say.
+fn quota(code: &str, action: &str) -> &'static str {
+    match (code, action) {
+        ("LimitExceeded.NetworkInterfaceLimitExceeded", _) => "ENIs of the VPC (vpc-max-enis)",
+        ("LimitExceeded.Address", _) => "IPv6 addresses of the ENI (eni-max-ipv6s)",
+        ("InvalidParameterValue.TagNotAllocatedQuota", _) => "tags of the account",
+        (_, "AttachNetworkInterface") => {
+            "ENIs of the instance, or addresses of an ENI on it (DescribeNetworkInterfaceLimit)"
+        }
+        (_, "AssignPrivateIpAddresses" | "AssignIpv6Addresses") => {
+            "addresses of the ENI, by the instance's size (DescribeNetworkInterfaceLimit)"
+        }
+        (_, "CreateNetworkInterface") => {
+            "ENIs of the VPC (vpc-max-enis) or addresses of an ENI (eni-max-private-ips)"
+        }
+        _ => "of the account (DescribeVpcLimits)",
     }
 }

@@ -1,5 +1,7 @@
 //! Every listed error code, against the class it is meant to have.
 
+use std::collections::BTreeSet;
+
 use eni_cloud_tencent::error::{ApiError, Class};
 use eni_core::{cloud::CloudErrorKind, model::SubnetId};
 
@@ -20,6 +22,61 @@ fn every_listed_code_has_its_class() {
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(rows().count() > 209, "the table lost rows");
+}
+
+#[test]
+fn every_code_of_the_actions_data_is_in_the_table() {
+    let data: serde_json::Value = serde_json::from_str(include_str!("../data/vpc-actions.json")).unwrap();
+    let listed: BTreeSet<&str> = rows().map(|(code, _)| code).collect();
+    let actions = data["actions"].as_object().expect("actions by name");
+    let codes: BTreeSet<&str> = actions
+        .values()
+        .flat_map(|action| action["error_codes"].as_array().into_iter().flatten())
+        .map(|code| code.as_str().expect("a code"))
+        .collect();
+    assert!(codes.len() > 150, "the data lost codes: {}", codes.len());
+    let missing: Vec<_> = codes.difference(&listed).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn what_is_refused_for_a_permission_or_a_quota_names_it() {
+    let text = |code: &str, action| {
+        let error = ApiError {
+            code: code.into(),
+            message: "no".into(),
+            request_id: String::new(),
+        };
+        error.into_cloud_error(action, "eni-1", None).to_string()
+    };
+    let cases = [
+        (
+            "AuthFailure.UnauthorizedOperation",
+            "CreateNetworkInterface",
+            "vpc:CreateNetworkInterface",
+        ),
+        (
+            "UnauthorizedOperation",
+            "DescribeInstances",
+            "cvm:DescribeInstances",
+        ),
+        (
+            "LimitExceeded.NetworkInterfaceLimitExceeded",
+            "CreateNetworkInterface",
+            "vpc-max-enis",
+        ),
+        (
+            "LimitExceeded",
+            "AssignPrivateIpAddresses",
+            "addresses of the ENI",
+        ),
+        ("LimitExceeded", "AttachNetworkInterface", "ENIs of the instance"),
+        ("AuthFailure.SignatureExpire", "DescribeSubnets", "NTP"),
+    ];
+    for (code, action, part) in cases {
+        let text = text(code, action);
+        assert!(text.contains(part), "{part} is missing in: {text}");
+    }
 }
 
 #[test]

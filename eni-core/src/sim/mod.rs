@@ -15,7 +15,7 @@ mod sandboxes;
 pub mod scale;
 pub mod world;
 
-pub use cloud::{Latency, MemoryCloud, MemoryCloudBuilder};
+pub use cloud::{Chosen, Latency, MemoryCloud, MemoryCloudBuilder, UnderWay};
 pub use cluster::MemoryCluster;
 pub use environment::SimEnvironment;
 pub use fabric::{Fabric, FabricChange};

@@ -6,6 +6,7 @@
 //! | [`options`] | the flags, and what contradicts |
 //! | [`program`] | from start to end: the kinds, the election, a controller per leadership |
 //! | [`status`] | how this replica stands, for those who look |
+//! | [`tencent`], [`memory_cloud`] | the clouds |
 //! | [`http`] | `/healthz` and `/metrics` |
 #![deny(missing_docs)]
 
@@ -15,4 +16,5 @@ mod metrics;
 pub mod options;
 pub mod program;
 pub mod status;
+pub mod tencent;
 mod unsupported;

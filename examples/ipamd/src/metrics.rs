@@ -1,7 +1,8 @@
 //! What Prometheus is told, read at each scrape. Candidates tell only that they are none.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use eni_cloud_tencent::ActionCounts;
 use eni_core::{cloud::LaneCounts, controller::PoolStats};
 use exposition::Out;
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
@@ -29,11 +30,43 @@ impl Collector for Metrics {
             left,
         )?;
         out.counter("terms", "How often this replica has led.", self.0.terms())?;
+        if let Some(cloud) = &self.0.tencent {
+            requests(out, &cloud.counts())?;
+        }
         match term {
             Some(term) => pools(out, &term.pools.stats()),
             None => Ok(()),
         }
     }
+}
+
+fn requests(out: &mut Out<'_, '_>, counts: &BTreeMap<&'static str, ActionCounts>) -> fmt::Result {
+    type Read = fn(&ActionCounts) -> u64;
+    let figures: [(_, _, Read); 3] = [
+        ("cloud_requests", "Requests to the cloud's API.", |action| {
+            action.requests
+        }),
+        (
+            "cloud_request_failures",
+            "Requests that failed, throttled ones included.",
+            |action| action.failures,
+        ),
+        (
+            "cloud_request_throttled",
+            "Requests that the API refused as too many.",
+            |action| action.throttled,
+        ),
+    ];
+    let actions = || {
+        let actions = counts.iter();
+        actions.map(|(action, counts)| ([("action", *action)], counts))
+    };
+    for (name, help, read) in figures {
+        let each = actions().map(|(labels, counts)| (labels, read(counts)));
+        out.counters(name, help, each)?;
+    }
+    let took = actions().map(|(labels, counts)| (labels, counts.took.as_secs_f64()));
+    out.counters("cloud_request_seconds", "What requests took.", took)
 }
 
 fn pools(out: &mut Out<'_, '_>, stats: &PoolStats) -> fmt::Result {

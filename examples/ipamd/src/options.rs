@@ -14,7 +14,7 @@ use eni_kube::{Access, NodeMarkOptions};
 use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
 
-use crate::unsupported;
+use crate::{tencent::TencentFlags, unsupported};
 
 /// Keeps a pool of VPC addresses on every node of a cluster.
 ///
@@ -98,6 +98,10 @@ pub struct CloudFlags {
     /// the limit.
     #[arg(long, value_name = "ENIS")]
     pub eni_quota: Option<u32>,
+
+    /// Tencent Cloud.
+    #[command(flatten)]
+    pub tencent: TencentFlags,
 }
 
 /// Which cloud.
@@ -105,6 +109,8 @@ pub struct CloudFlags {
 pub enum CloudKind {
     /// One in the memory of this process, for trials.
     Memory,
+    /// Tencent Cloud, or a simulator of its API.
+    Tencent,
 }
 
 /// The Kubernetes API.

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use eni_cloud_tencent::TencentCloud;
 use eni_core::{
     cloud::Cloud,
     controller::{Backends, PoolConfig, PoolController},
@@ -27,6 +28,7 @@ use crate::{
     memory_cloud::{self, PlanError},
     options::{CloudKind, Options},
     status::{Status, Term},
+    tencent::{self, TencentError},
 };
 
 /// The source of our events.
@@ -45,9 +47,12 @@ const REFUSALS: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The cloud.
+    /// The cloud in memory.
     #[error(transparent)]
-    Cloud(#[from] PlanError),
+    MemoryCloud(#[from] PlanError),
+    /// Tencent Cloud.
+    #[error(transparent)]
+    Tencent(#[from] TencentError),
     /// The Kubernetes API.
     #[error(transparent)]
     Kubernetes(#[from] ConnectError),
@@ -68,8 +73,9 @@ pub enum StartError {
 ///
 /// Whoever loses it without that is a candidate again: what it knew of the cloud ends with the controller.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
-    let cloud = cloud(&options)?;
-    run_on(cloud, options, shutdown).await
+    let environment = SystemEnvironment::shared();
+    let provider = provider(&options, &environment)?;
+    run_with(provider, options, environment, shutdown).await
 }
 
 /// Runs as [`run`] does, on a cloud that is given, whatever the options say of one.
@@ -78,11 +84,20 @@ pub async fn run_on(
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
-    let environment = SystemEnvironment::shared();
+    let provider = Provider { cloud, tencent: None };
+    run_with(provider, options, SystemEnvironment::shared(), shutdown).await
+}
+
+async fn run_with(
+    provider: Provider,
+    options: Options,
+    environment: Arc<dyn Environment>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
     let identity = identity(environment.as_ref());
     let span = tracing::info_span!("ipamd", cluster = options.cluster_id, identity);
     let whole = async {
-        Ipamd::start(cloud, options, identity, environment, shutdown).await?;
+        Ipamd::start(provider, options, identity, environment, shutdown).await?;
         tracing::info!("ipamd stops");
         Ok(())
     };
@@ -101,7 +116,7 @@ struct Ipamd {
 
 impl Ipamd {
     async fn start(
-        cloud: Arc<dyn Cloud>,
+        provider: Provider,
         options: Options,
         identity: String,
         environment: Arc<dyn Environment>,
@@ -114,7 +129,7 @@ impl Ipamd {
         let (address, listener) = bound.map_err(|source| StartError::Port { address, source })?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, subnets = ?options.subnets, "ipamd starts");
 
-        let status = Arc::new(Status::new(identity.clone()));
+        let status = Arc::new(Status::new(identity.clone(), provider.tencent));
         let mut server = JoinSet::new();
         server.spawn(http::serve(listener, status.clone()));
         let mut shutdown = pin!(shutdown);
@@ -133,7 +148,7 @@ impl Ipamd {
             )),
             client,
             options,
-            cloud,
+            cloud: provider.cloud,
             environment,
             status,
         };
@@ -211,11 +226,30 @@ async fn install(client: &Client, options: &Options) -> Result<(), InstallError>
     }
 }
 
-fn cloud(options: &Options) -> Result<Arc<dyn Cloud>, PlanError> {
+/// Who carries orders out.
+struct Provider {
+    cloud: Arc<dyn Cloud>,
+    /// The same, if it is Tencent's: it counts requests.
+    tencent: Option<Arc<TencentCloud>>,
+}
+
+fn provider(options: &Options, environment: &Arc<dyn Environment>) -> Result<Provider, StartError> {
     match options.cloud.cloud {
         CloudKind::Memory => {
             let file: PathBuf = options.cloud.memory_cloud.clone().unwrap_or_default();
-            Ok(Arc::new(memory_cloud::load(file, &options.subnets)?))
+            Ok(Provider {
+                cloud: Arc::new(memory_cloud::load(file, &options.subnets)?),
+                tencent: None,
+            })
+        }
+        CloudKind::Tencent => {
+            let variable = |name: &str| std::env::var(name).ok();
+            let cloud = tencent::cloud(&options.cloud.tencent, environment.clone(), variable)?;
+            let cloud = Arc::new(cloud);
+            Ok(Provider {
+                cloud: cloud.clone(),
+                tencent: Some(cloud),
+            })
         }
     }
 }

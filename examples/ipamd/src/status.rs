@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use eni_cloud_tencent::TencentCloud;
 use eni_core::{controller::PoolMonitor, leadership::Leadership};
 use parking_lot::Mutex;
 
@@ -12,6 +13,8 @@ use parking_lot::Mutex;
 pub struct Status {
     /// This process, as it appears in the lease.
     pub identity: String,
+    /// Counts requests, which a call to the cloud can take several of.
+    pub tencent: Option<Arc<TencentCloud>>,
     term: Mutex<Option<Term>>,
     terms: AtomicU64,
 }
@@ -27,9 +30,10 @@ pub struct Term {
 
 impl Status {
     /// A candidate.
-    pub fn new(identity: String) -> Self {
+    pub fn new(identity: String, tencent: Option<Arc<TencentCloud>>) -> Self {
         Self {
             identity,
+            tencent,
             term: Mutex::default(),
             terms: AtomicU64::new(0),
         }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cloud::{AssignAddresses, CloudErrorKind},
-    model::{EniAddress, EniId, Family},
+    model::{Eni, EniAddress, EniId, Family},
 };
 
 impl State {
@@ -50,23 +50,7 @@ impl State {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let held = eni
-            .addresses
-            .iter()
-            .filter(|address| Family::of(address.ip) == family)
-            .count();
-        let limits = eni
-            .instance
-            .as_ref()
-            .and_then(|on| self.instances.get(on))
-            .map(|on| on.limits);
-        if let Some(limit) = limits
-            .map(|limits| limits.addresses_per_eni)
-            .filter(|limit| held + count > *limit as usize)
-        {
-            let message = format!("{id} has {held} addresses and may have {limit}");
-            return refuse(CloudErrorKind::Quota, message);
-        }
+        self.room(eni, family, count)?;
         let added = self.take(id, family, wanted)?;
         if let Some(entry) = self.enis.get_mut(id) {
             entry.eni.addresses.extend(added.iter().map(|ip| EniAddress {
@@ -77,6 +61,20 @@ impl State {
         }
         self.begin(now, id, Order::Assign(added.clone()), self.latency.assign);
         Ok(added)
+    }
+
+    /// Whether an ENI takes that many more addresses, where it is.
+    pub(super) fn room(&self, eni: &Eni, family: Family, count: usize) -> Verdict<()> {
+        let of_family = |address: &&EniAddress| Family::of(address.ip) == family;
+        let held = eni.addresses.iter().filter(of_family).count();
+        let on = eni.instance.as_ref().and_then(|on| self.instances.get(on));
+        match on.map(|on| on.limits.addresses_per_eni) {
+            Some(limit) if held + count > limit as usize => {
+                let message = format!("{} has {held} addresses and may have {limit}", eni.id);
+                refuse(CloudErrorKind::Quota, message)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes addresses from the ENI's subnet, all or none.

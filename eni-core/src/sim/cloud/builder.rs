@@ -105,6 +105,12 @@ impl MemoryCloudBuilder {
         self
     }
 
+    /// The VPC's id; `vpc-sim` by default.
+    pub fn vpc(mut self, id: impl Into<VpcId>) -> Self {
+        self.state.vpc = id.into();
+        self
+    }
+
     /// How long the cloud takes.
     pub fn latency(mut self, latency: Latency) -> Self {
         self.state.latency = latency;

@@ -116,6 +116,15 @@ impl MemoryCloud {
         });
     }
 
+    /// The order under way on an ENI never comes to its end: what it leaves stays as it is.
+    pub fn drop_order(&self, eni: &EniId) {
+        self.change(|state, _| {
+            if let Some(entry) = state.enis.get_mut(eni) {
+                entry.order = None;
+            }
+        });
+    }
+
     /// Takes an ENI off its instance.
     pub fn detach_by_hand(&self, eni: &EniId) {
         self.change(|state, now| {

@@ -1,8 +1,10 @@
 //! A cloud in memory: one VPC, whose orders take (virtual) time.
 
 mod address_orders;
+mod beyond;
 mod builder;
 mod by_hand;
+mod chosen;
 mod history;
 mod orders;
 mod pool;
@@ -16,7 +18,9 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
+pub use beyond::UnderWay;
 pub use builder::{Latency, MemoryCloudBuilder};
+pub use chosen::Chosen;
 use orders::{Verdict, refuse};
 use state::State;
 
@@ -165,10 +169,7 @@ impl Cloud for MemoryCloud {
     }
 
     async fn create_eni(&self, request: &CreateEni) -> CloudResult<Eni> {
-        self.call("create_eni", request.name.clone(), |state, now| {
-            state.create(now, request)
-        })
-        .await
+        self.create_eni_with(request, &Chosen::default()).await
     }
 
     async fn attach_eni(&self, eni: &EniId, instance: &InstanceId) -> CloudResult<()> {

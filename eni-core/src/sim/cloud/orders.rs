@@ -2,7 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::state::{EniEntry, Order, State};
+use super::{
+    Chosen,
+    state::{EniEntry, Order, State},
+};
 use crate::{
     cloud::{CloudErrorKind, CreateEni},
     model::{Eni, EniAddress, EniId, EniKind, EniState, InstanceId, InstanceState, SecurityGroupId},
@@ -24,7 +27,7 @@ pub(super) fn refuse<T>(kind: CloudErrorKind, message: impl Into<String>) -> Ver
 }
 
 impl State {
-    pub(super) fn create(&mut self, now: Instant, request: &CreateEni) -> Verdict<Eni> {
+    pub(super) fn create(&mut self, now: Instant, request: &CreateEni, chosen: &Chosen) -> Verdict<Eni> {
         let token = Some(&request.token).filter(|token| self.capabilities.client_tokens && !token.is_empty());
         if let Some((first, answer)) = token.and_then(|token| self.tokens.get(token)) {
             if first != request {
@@ -51,21 +54,13 @@ impl State {
                 format!("there is no subnet {}", request.subnet),
             );
         };
-        let free = subnet.v4.free();
-        if free <= request.secondary {
-            let kind = CloudErrorKind::Exhausted {
-                subnet: request.subnet.clone(),
-            };
-            return refuse(kind, format!("{free} addresses are free in {}", request.subnet));
-        }
         let zone = subnet.zone.clone();
-        let mut addresses = (0..=request.secondary)
-            .filter_map(|_| subnet.v4.take())
-            .collect::<Vec<_>>()
+        let mut addresses = chosen
+            .take(subnet, &request.subnet, request.secondary)?
             .into_iter();
         let primary = addresses
             .next()
-            .expect("one more than `secondary` addresses were free");
+            .expect("the primary address is the first of them");
         let mut eni = self.new_eni(
             request.name.clone(),
             EniKind::Secondary,
@@ -106,6 +101,20 @@ impl State {
         if let Some(other) = &eni.instance {
             return refuse(CloudErrorKind::Conflict, format!("{id} is on {other}"));
         }
+        self.fits(eni, target)?;
+        if let Some(entry) = self.enis.get_mut(id) {
+            entry.eni.state = EniState::Attaching;
+            entry.eni.instance = Some(target.clone());
+        }
+        if let Some(on) = self.instances.get_mut(target) {
+            on.enis.insert(id.clone());
+        }
+        self.begin(now, id, Order::Attach, self.latency.attach);
+        Ok(())
+    }
+
+    /// Whether an ENI can go to an instance.
+    pub(super) fn fits(&self, eni: &Eni, target: &InstanceId) -> Verdict<()> {
         let Some(on) = self.instances.get(target) else {
             return refuse(CloudErrorKind::NotFound, format!("there is no instance {target}"));
         };
@@ -116,7 +125,10 @@ impl State {
             );
         }
         if on.instance.zone != eni.zone {
-            let zones = format!("{id} is in zone {}, {target} in {}", eni.zone, on.instance.zone);
+            let zones = format!(
+                "{} is in zone {}, {target} in {}",
+                eni.id, eni.zone, on.instance.zone
+            );
             return refuse(CloudErrorKind::Invalid, zones);
         }
         if on.enis.len() >= on.limits.enis as usize {
@@ -137,14 +149,6 @@ impl State {
                 format!("{target} takes {limit} addresses per ENI"),
             );
         }
-        if let Some(entry) = self.enis.get_mut(id) {
-            entry.eni.state = EniState::Attaching;
-            entry.eni.instance = Some(target.clone());
-        }
-        if let Some(on) = self.instances.get_mut(target) {
-            on.enis.insert(id.clone());
-        }
-        self.begin(now, id, Order::Attach, self.latency.attach);
         Ok(())
     }
 

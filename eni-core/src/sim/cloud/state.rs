@@ -67,6 +67,13 @@ pub(super) enum Order {
     Delete,
     Assign(Vec<IpAddr>),
     Unassign(Vec<IpAddr>),
+    MigrateAddress {
+        ip: IpAddr,
+        to: EniId,
+    },
+    /// An address comes here by another ENI's order.
+    Receive,
+    MigrateEni(InstanceId),
 }
 
 impl State {
@@ -233,13 +240,7 @@ impl State {
                 let eni = eni.clone();
                 self.apply(FabricChange::EniCreated { eni });
             }
-            Order::Attach => {
-                eni.state = EniState::InUse;
-                let eni = eni.clone();
-                if let Some(instance) = eni.instance.clone() {
-                    self.apply(FabricChange::EniAttached { eni, instance });
-                }
-            }
+            Order::Attach => self.attach_now(id),
             Order::Detach => self.detach_now(id),
             Order::Delete => self.delete_now(id),
             Order::Assign(ips) => {
@@ -248,12 +249,35 @@ impl State {
                     .iter_mut()
                     .filter(|address| ips.contains(&address.ip));
                 assigned.for_each(|address| address.ready = true);
-                for ip in ips {
-                    self.apply(FabricChange::AddressAssigned { eni: id.clone(), ip });
-                }
+                ips.into_iter().for_each(|ip| self.assigned(id, ip));
             }
             Order::Unassign(ips) => ips.into_iter().for_each(|ip| self.unassign_now(id, ip)),
+            Order::MigrateAddress { ip, to } => self.migrate_address_now(id, &to, ip),
+            Order::Receive => {}
+            Order::MigrateEni(to) => {
+                self.detach_now(id);
+                if let Some(entry) = self.enis.get_mut(id) {
+                    entry.eni.instance = Some(to);
+                }
+                self.attach_now(id);
+            }
         }
+    }
+
+    fn attach_now(&mut self, id: &EniId) {
+        let Some(EniEntry { eni, .. }) = self.enis.get_mut(id) else {
+            return;
+        };
+        eni.state = EniState::InUse;
+        let eni = eni.clone();
+        if let Some(instance) = eni.instance.clone() {
+            self.apply(FabricChange::EniAttached { eni, instance });
+        }
+    }
+
+    /// Tells the data plane of an address that an ENI got.
+    pub(super) fn assigned(&self, id: &EniId, ip: IpAddr) {
+        self.apply(FabricChange::AddressAssigned { eni: id.clone(), ip });
     }
 
     pub(super) fn detach_now(&mut self, id: &EniId) {

@@ -3,6 +3,7 @@
 
 mod bed;
 mod replica;
+mod tencent;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -10,6 +11,7 @@ use bed::{Bed, Case, EVENTS, LEASES, NODE_CONFIGS, NODES, PODS, RECORDS, eventua
 use nix::sys::signal::Signal;
 use replica::Replica;
 use serde_json::{Value, json};
+use tencent::Tencent;
 use tokio::time::Instant;
 
 /// The default of `--leader-elect-lease-duration`.
@@ -37,6 +39,7 @@ cases![
     // An API server that has just started refuses what it has not read the roles for yet.
     a_leader_cut_off_from_the_api_server_gives_up_and_leads_again,
     an_api_server_that_is_down_is_waited_for,
+    tencents_api_carries_a_pool_and_its_next_leader,
     what_cannot_run_says_what_to_do,
 ];
 
@@ -302,6 +305,63 @@ async fn an_api_server_that_is_down_is_waited_for(bed: Arc<Bed>) {
     assert!(other.log().contains("ipamd stops"), "{}", other.log());
     bed.server(|server| server.start_server().unwrap()).await;
     leads(&replica).await;
+}
+
+async fn tencents_api_carries_a_pool_and_its_next_leader(bed: Arc<Bed>) {
+    let tencent = Tencent::start(&bed).await;
+    let node = "node-aaaaaaaa";
+    bed.put(NODES, bed::node(node)).await;
+    let mut first = Replica::start(&bed, &tencent.flags()).await;
+    pool(&bed, node, 5).await;
+    // More than one ENI carries, so that a second one comes.
+    for number in 0..7 {
+        bed.put(PODS, bed::pod(&format!("pod-{number}"), node)).await;
+    }
+    let config = pool(&bed, node, 12).await;
+    assert_eq!(config["status"]["eniCount"], 2);
+    let created = r#"ipamd_cloud_requests_total{action="CreateNetworkInterface"}"#;
+    assert_eq!(first.metric(created).await, Some(2.0));
+    assert!(!first.log().contains("hush"), "{}", first.log());
+
+    // The next one finds by tags what this one made.
+    first.send(Signal::SIGKILL);
+    first.ended().await;
+    let second = Replica::start(&bed, &tencent.flags()).await;
+    leads(&second).await;
+    bed.put(PODS, bed::pod("pod-7", node)).await;
+    pool(&bed, node, 13).await;
+    assert_eq!(second.metric(created).await, None);
+    let enis = tencent.attached().await;
+    let ours = |tag: &str, value: &str| {
+        enis.iter()
+            .filter(|eni| eni.tags.get(tag).is_some_and(|has| has == value))
+            .count()
+    };
+    assert_eq!(
+        (
+            enis.len(),
+            ours("tke-clusterId", "cls-test"),
+            ours("tke-created-eni", "true")
+        ),
+        (2, 2, 2)
+    );
+    assert_eq!(
+        enis.iter()
+            .map(|eni| eni.secondary_addresses().count())
+            .sum::<usize>(),
+        13
+    );
+
+    let mut misled = Replica::spawn(
+        &bed,
+        &["--cloud=tencent", "--region=a/b", "--credentials=machine-role"],
+    );
+    assert_eq!(misled.ended().await.code(), Some(1));
+    assert!(
+        misled.log().contains("write it as ap-guangzhou"),
+        "{}",
+        misled.log()
+    );
 }
 
 async fn what_cannot_run_says_what_to_do(bed: Arc<Bed>) {

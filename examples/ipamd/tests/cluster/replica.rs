@@ -68,6 +68,7 @@ impl Replica {
             .args(more)
             .env_remove("TKE_ENI_IPAMD_SUBNET_ID")
             .env_remove("TKE_ENI_LOG_LEVEL")
+            .env_remove("TKE_REGION")
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)

@@ -1,10 +1,11 @@
-//! What the checks need and the machine lacks: Debian packages, and one tool of cargo's.
+//! What the checks need and the machine lacks: Debian packages, one tool of cargo's, and Tencent's SDK.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
+use super::sdk;
 use crate::{
     run::{cargo, run, succeeds},
     stage::{Failure, Outcome, REQUIRE_KERNEL, Workspace},
@@ -59,6 +60,12 @@ pub(super) fn install(workspace: &Workspace) -> Result<Outcome, Failure> {
         let mut command = cargo(["install", "--locked", &version, "--root"]);
         run(command.arg(tools(workspace)))?;
     }
+    let mut outcome = packages(workspace)?;
+    outcome.notes.extend(sdk::install(workspace)?);
+    Ok(outcome)
+}
+
+fn packages(workspace: &Workspace) -> Result<Outcome, Failure> {
     let missing = missing();
     if missing.is_empty() {
         return Ok(Outcome::default());
@@ -122,7 +129,7 @@ fn is_file(directory: &Path, program: &str) -> bool {
     directory.join(program).is_file()
 }
 
-fn apt_get(arguments: &[&str]) -> Result<(), Failure> {
+pub(super) fn apt_get(arguments: &[&str]) -> Result<(), Failure> {
     run(Command::new("apt-get")
         .arg("--quiet")
         .args(arguments)

@@ -8,6 +8,7 @@ mod kubernetes;
 mod libtest;
 mod play;
 mod scale;
+mod sdk;
 mod simulate;
 mod suite;
 mod unprivileged;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::libtest::Tally;
+use super::{libtest::Tally, sdk::REQUIRE_SDK};
 use crate::{
     kubernetes::REQUIRE_KUBERNETES,
     run::{cargo, succeeded, watch},
@@ -13,7 +13,9 @@ use crate::{
 pub(super) fn test(workspace: &Workspace) -> Result<Outcome, Failure> {
     let mut command = cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     if workspace.kernel_required {
-        command.env(REQUIRE_KERNEL, "1").env(REQUIRE_KUBERNETES, "1");
+        for required in [REQUIRE_KERNEL, REQUIRE_KUBERNETES, REQUIRE_SDK] {
+            command.env(required, "1");
+        }
     }
     count([command])
 }
