@@ -188,10 +188,14 @@ impl Client {
         let span = tracing::debug_span!("tencent", action = A::NAME, resource, request_id = Empty);
         let sent = Instant::now();
         let result = self.exchange(request, keys).instrument(span.clone()).await;
-        self.counts.note(A::NAME, sent.elapsed(), &result);
-        if let Err(failure) = &result {
-            record(&span, failure.request_id());
-            span.in_scope(|| tracing::debug!(?failure, "request failed"));
+        let took = sent.elapsed();
+        self.counts.note(A::NAME, took, &result);
+        match &result {
+            Ok(_) => span.in_scope(|| tracing::debug!(?took, "request answered")),
+            Err(failure) => {
+                record(&span, failure.request_id());
+                span.in_scope(|| tracing::debug!(?took, ?failure, "request failed"));
+            }
         }
         result
     }

@@ -37,7 +37,7 @@ pub struct TencentFlags {
     #[arg(long, value_enum, required_if_eq("cloud", "tencent"))]
     pub credentials: Option<KeySource>,
 
-    /// The file of `--credentials file`: a section [default] with secret_id and secret_key, as in
+    /// The file of `--credentials file`: a section `[default]` with secret_id and secret_key, as in
     /// ~/.tencentcloud/credentials.
     #[arg(long, value_name = "FILE", required_if_eq("credentials", "file"))]
     pub credentials_file: Option<PathBuf>,

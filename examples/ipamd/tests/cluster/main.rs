@@ -311,7 +311,8 @@ async fn tencents_api_carries_a_pool_and_its_next_leader(bed: Arc<Bed>) {
     let tencent = Tencent::start(&bed).await;
     let node = "node-aaaaaaaa";
     bed.put(NODES, bed::node(node)).await;
-    let mut first = Replica::start(&bed, &tencent.flags()).await;
+    let everything = "--log-level=info,eni_cloud_tencent=trace,reqwest=trace,hyper=trace,hyper_util=trace";
+    let mut first = Replica::start(&bed, &[&tencent.flags()[..], &[everything]].concat()).await;
     pool(&bed, node, 5).await;
     // More than one ENI carries, so that a second one comes.
     for number in 0..7 {
@@ -321,7 +322,12 @@ async fn tencents_api_carries_a_pool_and_its_next_leader(bed: Arc<Bed>) {
     assert_eq!(config["status"]["eniCount"], 2);
     let created = r#"ipamd_cloud_requests_total{action="CreateNetworkInterface"}"#;
     assert_eq!(first.metric(created).await, Some(2.0));
-    assert!(!first.log().contains("hush"), "{}", first.log());
+    let log = first.log();
+    assert!(log.contains("request_id="), "requests are told");
+    assert!(
+        !log.contains("hush") && !log.contains("Signature="),
+        "secrets are not"
+    );
 
     // The next one finds by tags what this one made.
     first.send(Signal::SIGKILL);
