@@ -34,8 +34,19 @@ pub(super) struct ControlPlane {
     pub(super) server: String,
     // In the order in which they end.
     _clients: Vec<Process>,
-    _api_server: Process,
+    api_server: Process,
     _etcd: Process,
+    program: ApiServerProgram,
+    probe: Probe,
+}
+
+/// What an API server is started from, once and again.
+#[derive(Debug)]
+struct ApiServerProgram {
+    namespace: Namespace,
+    path: PathBuf,
+    arguments: Vec<String>,
+    directory: PathBuf,
 }
 
 /// What a control plane is made from.
@@ -56,27 +67,21 @@ impl ControlPlane {
             binaries,
             certificates,
         } = parts;
-        let refused = || ClusterError::machine("the control plane's namespace");
-        let namespace = Namespace::open(node.netns())
-            .map_err(io::Error::other)
-            .map_err(refused())?;
-        let inside = |work: &(dyn Fn() -> Result<Process, Unavailable> + Sync)| {
-            let done = namespace
-                .run_in(work)
-                .map_err(io::Error::other)
-                .map_err(refused())?;
-            Ok::<_, ClusterError>(done?)
-        };
         let directory = &node.directory;
         parts.issue_server()?;
         write_secret(&certificates.file("audit.json"), AUDIT)?;
-        let etcd = inside(&|| etcd::start(binaries, directory, ETCD[0], ETCD[1]))?;
-        let options = parts.api_server()?;
-        let mut api_server = inside(&|| {
-            let program = binaries.path(&API_SERVER);
-            let environment = [("GOMEMLIMIT", "1GiB")];
-            Process::start(API_SERVER.name, &program, &options, &environment, directory)
+        let api = ApiServerProgram {
+            namespace: Namespace::open(node.netns())
+                .map_err(io::Error::other)
+                .map_err(ClusterError::machine("the control plane's namespace"))?,
+            path: binaries.path(&API_SERVER),
+            arguments: parts.api_server()?,
+            directory: directory.clone(),
+        };
+        let etcd = inside(&api.namespace, || {
+            etcd::start(binaries, directory, ETCD[0], ETCD[1])
         })?;
+        let mut api_server = api.start()?;
         let port = relay::start(node.netns(), (Ipv4Addr::LOCALHOST, PORT).into())
             .map_err(ClusterError::machine("relaying to the API server"))?;
         let probe = Probe::new(port, certificates.trusted())
@@ -94,7 +99,7 @@ impl ControlPlane {
             (CONTROLLER_MANAGER, parts.controller_manager(&server)?),
             (SCHEDULER, parts.scheduler(&server)?),
         ] {
-            clients.push(inside(&|| {
+            clients.push(inside(&api.namespace, || {
                 let path = binaries.path(&program);
                 Process::start(program.name, &path, &arguments, &[], directory)
             })?);
@@ -102,10 +107,49 @@ impl ControlPlane {
         Ok(Self {
             server,
             _clients: clients,
-            _api_server: api_server,
+            api_server,
             _etcd: etcd,
+            program: api,
+            probe,
         })
     }
+
+    /// Ends the API server as a crash does.
+    pub(super) fn kill_api_server(&mut self) {
+        self.api_server.kill();
+        self.api_server.stop();
+    }
+
+    /// Starts it again; returns when it serves.
+    pub(super) fn start_api_server(&mut self) -> Result<(), ClusterError> {
+        self.kill_api_server();
+        self.api_server = self.program.start()?;
+        Ok(self.api_server.wait_until(PATIENCE, || self.probe.is_ready())?)
+    }
+}
+
+impl ApiServerProgram {
+    fn start(&self) -> Result<Process, ClusterError> {
+        let environment = [("GOMEMLIMIT", "1GiB")];
+        inside(&self.namespace, || {
+            Process::start(
+                API_SERVER.name,
+                &self.path,
+                &self.arguments,
+                &environment,
+                &self.directory,
+            )
+        })
+    }
+}
+
+/// Starts a program in a namespace.
+fn inside(
+    namespace: &Namespace,
+    start: impl FnOnce() -> Result<Process, Unavailable> + Send,
+) -> Result<Process, ClusterError> {
+    let started = namespace.run_in(start).map_err(io::Error::other);
+    Ok(started.map_err(ClusterError::machine("the control plane's namespace"))??)
 }
 
 impl Parts<'_> {

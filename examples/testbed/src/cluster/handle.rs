@@ -136,15 +136,20 @@ impl Cluster {
         arguments::audit(&self.state.audit_log()).map_err(ClusterError::machine("reading the audit log"))
     }
 
+    /// The first process of a node, by its id here: who enters its namespaces is in the node.
+    pub fn first_process(&self, node: &str) -> Result<i32, ClusterError> {
+        let what = format!("looking for the first process of {node}");
+        status::first_process(&self.state, node).map_err(ClusterError::machine(what))
+    }
+
     /// Runs a program in a node.
     pub fn exec(&self, node: &str, command: &[&str]) -> Result<Output, ClusterError> {
         let what = || ClusterError::machine(format!("running a program in {node}"));
-        let pid = status::first_process(&self.state, node).map_err(what())?;
         Command::new("nsenter")
             .args([
                 "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--target",
             ])
-            .arg(pid.to_string())
+            .arg(self.first_process(node)?.to_string())
             .arg("--")
             .args(command)
             .output()

@@ -13,6 +13,7 @@ mod eni;
 mod handle;
 mod kubectl;
 mod options;
+mod order;
 mod relay;
 mod state;
 mod status;
@@ -21,6 +22,7 @@ pub(crate) mod supervisor;
 pub use handle::Cluster;
 pub use kubectl::Kubectl;
 pub use options::{Cni, Options};
+pub use order::CloudEni;
 pub use state::State;
 
 use std::{io, path::PathBuf};

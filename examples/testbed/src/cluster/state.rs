@@ -76,6 +76,11 @@ impl State {
         self.path("ready")
     }
 
+    /// The socket on which the supervisor takes orders.
+    pub(super) fn orders(&self) -> PathBuf {
+        self.path("orders.sock")
+    }
+
     /// What was asked of the API server.
     pub(super) fn audit_log(&self) -> PathBuf {
         self.path("audit.log")

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, BufRead},
     net::Ipv4Addr,
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Mutex,
@@ -12,7 +13,7 @@ use std::{
 };
 
 use eni_core::{
-    model::{InstanceId, NodeName},
+    model::{EniKind, InstanceId, NodeName},
     sim::Latency,
 };
 use fabric::{
@@ -26,12 +27,16 @@ use nix::{
     unistd::{Pid, setsid},
 };
 
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
 use super::{
-    ClusterError, Cni, Kubectl, Options,
+    CloudEni, ClusterError, Cni, Kubectl, Options,
     certificates::Certificates,
     control_plane::{ControlPlane, Parts},
     eni::{self, Account},
     node::{Member, Network, plan},
+    order::{self, Order},
     state::State,
 };
 use crate::kubernetes::{
@@ -82,7 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
     let Some((control_plane, nodes)) = vpc.nodes.split_last() else {
         return Err(ClusterError::Missing(options.state.clone()));
     };
-    let control_plane = ControlPlane::start(&Parts {
+    let mut control_plane = ControlPlane::start(&Parts {
         node: control_plane,
         state: &state,
         binaries: &binaries,
@@ -91,14 +96,14 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
     progress("the API server serves");
 
     let kubectl = Kubectl::new(binaries.path(&KUBECTL), state.kubeconfig());
-    let agent = match options.cni {
+    let mut ours = match options.cni {
         Cni::Eni => Some(our_network(&runtime, &vpc, &kubectl, &certificates, &state)?),
         Cni::Bridge | Cni::None => None,
     };
     let mut running = Vec::new();
     for (number, node) in (1..).zip(nodes) {
-        let network = match (options.cni, &agent) {
-            (Cni::Eni, Some((agent, token))) => Network::Eni { agent, token },
+        let network = match (options.cni, &ours) {
+            (Cni::Eni, Some(Ours { agent, token, .. })) => Network::Eni { agent, token },
             (Cni::Bridge, _) => {
                 let pods = Ipv4Net::new_assert(Ipv4Addr::new(10, 50, number, 0), 24);
                 let route = vpc.fabric.route(pods.into(), node.address.into());
@@ -127,23 +132,58 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
         &["get", "serviceaccount", "default"],
         |_| true,
     )?;
+    let orders = UnixListener::bind(state.orders()).map_err(ClusterError::machine("a socket for orders"))?;
     let seconds = begun.elapsed().as_secs_f64();
     progress("up");
     fs::write(state.ready(), format!("{seconds:.1}\n"))
         .map_err(ClusterError::machine("saying that it is up"))?;
-    loop {
-        thread::park();
-    }
+    let carry_out = |order| {
+        progress(&format!("{order:?}"));
+        match order {
+            Order::KillApiServer => control_plane.kill_api_server(),
+            Order::StartApiServer => control_plane.start_api_server()?,
+            Order::ReplaceIpamd => {
+                if let Some(ours) = &mut ours {
+                    ours.ipamd.abort();
+                    ours.ipamd = eni::start_ipamd(&runtime, &vpc, &ours.kubeconfig)?;
+                }
+            }
+            Order::TellEnis => return Ok(json!(enis(&vpc))),
+        }
+        Ok(Value::Null)
+    };
+    order::serve(&orders, carry_out).map_err(ClusterError::machine("taking orders"))
 }
 
-/// Makes the accounts of ipamd and the agents, and starts ipamd; the agents' program and token.
+/// The ENIs of the cloud.
+fn enis(vpc: &Vpc) -> Vec<CloudEni> {
+    let enis = vpc.cloud.all_enis().into_iter().map(|eni| CloudEni {
+        id: eni.id.to_string(),
+        instance: eni.instance.as_ref().map(ToString::to_string),
+        primary: eni.kind == EniKind::Primary,
+        addresses: eni.secondary_addresses().map(|address| address.ip).collect(),
+    });
+    enis.collect()
+}
+
+/// The network of this project.
+struct Ours {
+    /// The agents' program and token.
+    agent: PathBuf,
+    token: String,
+    /// ipamd, and as whom it reaches the API server.
+    ipamd: JoinHandle<()>,
+    kubeconfig: PathBuf,
+}
+
+/// Makes the accounts of ipamd and the agents, and starts ipamd.
 fn our_network(
     runtime: &tokio::runtime::Runtime,
     vpc: &Vpc,
     kubectl: &Kubectl,
     certificates: &Certificates,
     state: &State,
-) -> Result<(PathBuf, String), ClusterError> {
+) -> Result<Ours, ClusterError> {
     let own = std::env::current_exe().map_err(ClusterError::machine("the path of this program"))?;
     let agent = eni::agent(own.parent().unwrap_or(Path::new("/")))?;
     let server = kubectl.run(&[
@@ -154,8 +194,12 @@ fn our_network(
     let kubeconfig = state.path("ipamd.kubeconfig");
     let token = Account::IPAMD.create(kubectl)?;
     eni::write_kubeconfig(&kubeconfig, certificates, &server, &token)?;
-    eni::start_ipamd(runtime, vpc, &kubeconfig)?;
-    Ok((agent, Account::AGENT.create(kubectl)?))
+    Ok(Ours {
+        agent,
+        ipamd: eni::start_ipamd(runtime, vpc, &kubeconfig)?,
+        token: Account::AGENT.create(kubectl)?,
+        kubeconfig,
+    })
 }
 
 /// The nodes, and last the instance of the control plane.

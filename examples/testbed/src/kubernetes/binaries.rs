@@ -124,8 +124,10 @@ impl Workshop {
         match program.origin {
             Origin::Debian { package, file } => Ok(self.debian.unpacked(package, &self.work)?.join(file)),
             Origin::Go(package) => self.tree()?.program(program.name, package),
+            Origin::GoTests(package) => self.tree()?.tests(program.name, package),
+            Origin::GoFile(text) => self.tree()?.file(program.name, text),
             Origin::C(file) => self.tree()?.c(program.name, file),
-            Origin::Image(image) => images::archive(image, made, &self.work),
+            Origin::Image(image) => images::archive(program.name, image, made, &self.work),
         }
     }
 

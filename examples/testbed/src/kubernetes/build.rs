@@ -25,6 +25,19 @@ const VERSIONED: [&str; 2] = ["component-base/version", "client-go/pkg/version"]
 /// Directories of vendored packages that only make code and are part of no program.
 const GENERATORS: [&str; 4] = ["code-generator", "sample-apiserver", "gengo", "kube-openapi"];
 
+/// In place of a file that is generated and not in the archive: the manifests that upstream's tests carry along. The
+/// tests of networks read none.
+const NO_FILES: &str = r#"package generated
+
+import "os"
+
+// Asset finds no file.
+func Asset(name string) ([]byte, error) { return nil, os.ErrNotExist }
+
+// AssetNames knows of no file.
+func AssetNames() []string { return nil }
+"#;
+
 /// The source tree and the compiler.
 pub(super) struct Tree {
     /// The tree, by the path below GOPATH that Go knows it by.
@@ -62,6 +75,30 @@ impl Tree {
             .go(["build", "-tags=providerless", "-ldflags", &ldflags(), "-o"])
             .arg(&output)
             .arg(format!("k8s.io/kubernetes/{package}")))?;
+        Ok(output)
+    }
+
+    /// Builds the tests of a package as a program; its path.
+    pub(super) fn tests(&self, name: &str, package: &str) -> Result<PathBuf, Failure> {
+        let generated = self.source.join("test/e2e/generated/bindata.go");
+        fs::write(&generated, NO_FILES).map_err(|error| broken(&generated, error))?;
+        let output = self.output(name);
+        run(self
+            .go(["test", "-c", "-ldflags", &ldflags(), "-o"])
+            .arg(&output)
+            .arg(format!("k8s.io/kubernetes/{package}")))?;
+        Ok(output)
+    }
+
+    /// Builds a program of one Go file, given its text; its path.
+    pub(super) fn file(&self, name: &str, text: &str) -> Result<PathBuf, Failure> {
+        let source = self.work.join(format!("{name}.go"));
+        fs::write(&source, text).map_err(|error| broken(&source, error))?;
+        let output = self.output(name);
+        run(self
+            .go(["build", "-ldflags", "-s -w", "-o"])
+            .arg(&output)
+            .arg(source))?;
         Ok(output)
     }
 

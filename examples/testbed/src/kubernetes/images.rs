@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::programs::{AGNHOST, BUSYBOX, PAUSE, Program};
+use super::programs::{AGNHOST, BASH, BUSYBOX, CLIENTS, PAUSE, Program};
 use crate::{
     run::{capture, run, succeeded},
     stage::Failure,
@@ -26,6 +26,8 @@ pub struct Image {
     path: &'static str,
     /// Whether a shell and its tools are in it too.
     shell: bool,
+    /// Whether another shell takes the place of that one, with clients that it lacks.
+    clients: bool,
     entrypoint: &'static [&'static str],
     command: &'static [&'static str],
 }
@@ -36,6 +38,7 @@ pub const PAUSE_IMAGE: Image = Image {
     program: PAUSE,
     path: "pause",
     shell: false,
+    clients: false,
     entrypoint: &["/pause"],
     command: &[],
 };
@@ -46,6 +49,7 @@ pub const BUSYBOX_IMAGE: Image = Image {
     program: BUSYBOX,
     path: "bin/busybox",
     shell: true,
+    clients: false,
     entrypoint: &[],
     command: &["sh"],
 };
@@ -56,16 +60,23 @@ pub const AGNHOST_IMAGE: Image = Image {
     program: AGNHOST,
     path: "agnhost",
     shell: true,
+    clients: false,
     entrypoint: &["/agnhost"],
     command: &["pause"],
+};
+
+/// The same with what upstream's tests run in it, for nodes of which they ask it.
+pub const CONFORMANCE_IMAGE: Image = Image {
+    clients: true,
+    ..AGNHOST_IMAGE
 };
 
 /// Directories that programs expect.
 const DIRECTORIES: [&str; 9] = ["bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var"];
 
 /// Makes the archive of an image below `work`, from the programs in `programs`; its path.
-pub(super) fn archive(image: &Image, programs: &Path, work: &Path) -> Result<PathBuf, Failure> {
-    let place = work.join(format!("image-{}", image.program.name));
+pub(super) fn archive(name: &str, image: &Image, programs: &Path, work: &Path) -> Result<PathBuf, Failure> {
+    let place = work.join(format!("image-{name}"));
     let root = place.join("root");
     fill(image, programs, &root).map_err(|error| broken(&root, error))?;
     let layer = place.join("layer.tar");
@@ -75,7 +86,7 @@ pub(super) fn archive(image: &Image, programs: &Path, work: &Path) -> Result<Pat
     let written = fs::write(place.join("config.json"), config)
         .and_then(|()| fs::write(place.join("manifest.json"), manifest(image).to_string()));
     written.map_err(|error| broken(&place, error))?;
-    let archive = work.join(format!("built-{}.tar", image.program.name));
+    let archive = work.join(format!("built-{name}"));
     tar(&place, &archive, &["config.json", "layer.tar", "manifest.json"])?;
     Ok(archive)
 }
@@ -96,6 +107,18 @@ fn fill(image: &Image, programs: &Path, root: &Path) -> io::Result<()> {
         let tools = String::from_utf8_lossy(&tools.stdout).into_owned();
         for tool in tools.lines().filter(|tool| *tool != "busybox") {
             symlink("busybox", root.join("bin").join(tool))?;
+        }
+    }
+    if image.clients {
+        fs::remove_file(root.join("bin/sh"))?;
+        fs::copy(programs.join(BASH.name), root.join("bin/sh"))?;
+        for client in CLIENTS {
+            let place = root.join("bin").join(client.name);
+            // Its place may be taken by a link to busybox.
+            match fs::remove_file(&place) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => fs::copy(programs.join(client.name), place)?,
+            };
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The programs that a testbed runs, and what each is made from.
 
-use super::images::{AGNHOST_IMAGE, BUSYBOX_IMAGE, Image, PAUSE_IMAGE};
+use super::images::{AGNHOST_IMAGE, BUSYBOX_IMAGE, CONFORMANCE_IMAGE, Image, PAUSE_IMAGE};
 
 /// A program, or a file that one is given to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub(super) enum Origin {
     },
     /// A Go package of Kubernetes' source.
     Go(&'static str),
+    /// The tests of a Go package of Kubernetes' source.
+    GoTests(&'static str),
+    /// A Go file of ours.
+    GoFile(&'static str),
     /// A C file of Kubernetes' source, linked statically.
     C(&'static str),
     /// An archive of programs that come before it.
@@ -73,6 +77,30 @@ pub const IMAGES: [Program; 3] = [
     Program::image("busybox.tar", &BUSYBOX_IMAGE),
     Program::image("agnhost.tar", &AGNHOST_IMAGE),
 ];
+
+/// Upstream's own tests of a cluster.
+pub const E2E_TESTS: Program = Program {
+    name: "e2e.test",
+    origin: Origin::GoTests("test/e2e"),
+};
+/// A shell that runs the programs on PATH; busybox's prefers its own tools, and its `nc` knows no UDP.
+pub const BASH: Program = Program::debian("bash", "bash-static", "bin/bash-static");
+/// What upstream's tests run in pods besides agnhost, with the few options that they give.
+pub const CLIENTS: [Program; 2] = [
+    Program {
+        name: "curl",
+        origin: Origin::GoFile(include_str!("clients/curl.go")),
+    },
+    Program {
+        name: "nc",
+        origin: Origin::GoFile(include_str!("clients/nc.go")),
+    },
+];
+/// agnhost's image for upstream's tests.
+pub const CONFORMANCE_ARCHIVE: Program = Program::image("conformance.tar", &CONFORMANCE_IMAGE);
+
+/// What upstream's tests need besides a cluster.
+pub const CONFORMANCE: &[Program] = &[E2E_TESTS, BASH, CLIENTS[0], CLIENTS[1], CONFORMANCE_ARCHIVE];
 
 /// What an API server alone needs.
 pub const SERVER: &[Program] = &[ETCD, API_SERVER];

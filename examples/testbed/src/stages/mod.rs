@@ -1,6 +1,7 @@
 //! The stages of the gate, in the order in which they run: what fails fast comes first.
 
 mod cargo;
+mod conformance;
 mod dependencies;
 mod house;
 mod install;
@@ -88,6 +89,12 @@ pub(crate) static ALL: &[Stage] = &[
         purpose: "3 nodes and 60 pods on this machine",
         long: false,
         run: play::play,
+    },
+    Stage {
+        name: "conformance",
+        purpose: "Kubernetes' own tests of pod networks on ENIs, built once from Debian's source",
+        long: true,
+        run: conformance::conformance,
     },
     Stage {
         name: "simulate",

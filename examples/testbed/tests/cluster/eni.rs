@@ -23,7 +23,13 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// What is judged by all that the others did.
-pub(crate) const LAST: Case = ("the_data_plane_follows_the_cloud", data_plane_follows);
+pub(crate) const LAST: &[Case] = &[
+    ("the_data_plane_follows_the_cloud", data_plane_follows),
+    ("no_agent_reads_what_is_another_nodes", agents_read_their_own),
+];
+
+/// As whom agents ask.
+const AGENT: &str = "system:serviceaccount:kube-system:tke-eni-agent";
 
 /// More than the warm pool holds, in pods.
 const BURST: usize = 12;
@@ -73,6 +79,38 @@ fn data_plane_follows(bed: &Bed) -> Outcome {
         log.contains("this process leads") && errors.is_empty(),
         "{errors:?}"
     );
+    Ok(())
+}
+
+/// All agents are one account: the node is told by the address that a request came from.
+fn agents_read_their_own(bed: &Bed) -> Outcome {
+    pods(bed)?;
+    let nodes = bed.cluster.kubectl().run(&["get", "nodes", "--output=json"])?;
+    let nodes: Value = serde_json::from_str(&nodes)?;
+    let mut seen = BTreeSet::new();
+    let events = bed.cluster.audit()?;
+    for event in events.iter().filter(|event| event["user"]["username"] == AGENT) {
+        let from = &event["sourceIPs"][0];
+        let list = nodes["items"].as_array().into_iter().flatten();
+        let node = list
+            .filter(|node| node["status"]["addresses"][0]["address"] == *from)
+            .find_map(|node| node["metadata"]["name"].as_str());
+        let node = node.ok_or_else(|| format!("no node asks from {from}"))?;
+        seen.insert(node);
+        let asked = &event["objectRef"];
+        let uri = event["requestURI"].as_str().unwrap_or_default();
+        let own = match asked["resource"].as_str() {
+            Some("nodes" | "nodeeniconfigs") => {
+                asked["name"] == node || uri.contains(&format!("metadata.name%3D{node}"))
+            }
+            Some("pods") => uri.contains(&format!("spec.nodeName%3D{node}")),
+            // What it writes and never reads.
+            Some("events") => event["verb"] != "list" && event["verb"] != "watch",
+            _ => false,
+        };
+        assert!(own, "the agent of {node} asks {} {uri}", event["verb"]);
+    }
+    assert_eq!(seen.len(), 2, "agents of {seen:?} alone ask for anything");
     Ok(())
 }
 

@@ -1,12 +1,16 @@
 //! Whole clusters: what pods do in one, and that nothing of one is left.
 
+mod agreement;
+mod conformance;
 mod eni;
+mod faults;
 mod life;
+mod pings;
 mod pods;
 
 use std::{
     process::ExitCode,
-    sync::{Arc, Once, OnceLock},
+    sync::{Arc, Once, OnceLock, PoisonError, RwLock},
 };
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -24,6 +28,8 @@ struct Bed {
     cni: Cni,
     /// That its pods were made.
     applied: Once,
+    /// Held by tests that need the whole cluster to themselves; others share it.
+    peace: RwLock<()>,
 }
 
 /// None where there can be no cluster, which was told.
@@ -47,26 +53,45 @@ fn main() -> ExitCode {
             nodes: 2,
             cni,
         };
-        let mut cases = pods::CASES.to_vec();
+        let shared = |case: &Case| (*case, false);
+        let mut cases: Vec<(Case, bool)> = pods::CASES.iter().map(shared).collect();
         if cni == Cni::Eni {
-            cases.extend_from_slice(eni::CASES);
-            cases.push(eni::LAST);
+            cases.extend(eni::CASES.iter().map(shared));
+            cases.push((conformance::CASE, false));
+            cases.extend(faults::CASES.iter().map(|case| (*case, true)));
+            cases.extend(eni::LAST.iter().map(shared));
         }
-        cases.push(pods::LAST);
-        for (name, body) in cases {
+        cases.push((pods::LAST, false));
+        for ((name, body), alone) in cases {
             let (bed, options) = (bed.clone(), options.clone());
             let up = move || {
                 let cluster = Cluster::for_tests("the tests in a cluster", &options)?;
-                let applied = Once::new();
                 Some(Bed {
                     cluster,
                     cni,
-                    applied,
+                    applied: Once::new(),
+                    peace: RwLock::default(),
                 })
             };
-            trials.push(Trial::test(format!("{network}::{name}"), move || {
-                bed.get_or_init(up).as_ref().map_or(Ok(()), body)
-            }));
+            let trial = Trial::test(format!("{network}::{name}"), move || {
+                let Some(bed) = bed.get_or_init(up) else {
+                    return Ok(());
+                };
+                // What a failed test left is as good as what it would have left.
+                let (_shared, _alone) = match alone {
+                    false => (
+                        Some(bed.peace.read().unwrap_or_else(PoisonError::into_inner)),
+                        None,
+                    ),
+                    true => (
+                        None,
+                        Some(bed.peace.write().unwrap_or_else(PoisonError::into_inner)),
+                    ),
+                };
+                body(bed)
+            });
+            let ignored = name == conformance::CASE.0 && !conformance::is_possible();
+            trials.push(trial.with_ignored_flag(ignored));
         }
         beds.push(bed);
     }

@@ -4,18 +4,20 @@ use std::{path::Path, sync::Arc};
 
 use fabric::vpc::Vpc;
 use ipamd::{options::Options, program};
+use tokio::task::JoinHandle;
 
 use crate::cluster::ClusterError;
 
 /// The cluster's id, as ENIs bear it.
 const CLUSTER: &str = "cls-testbed";
 
-/// Runs ipamd on the cloud of a VPC, until this process ends. What it says goes to the log of this process.
+/// Runs ipamd on the cloud of a VPC, until this process ends or the task is aborted, which is as a crash: its lease
+/// is not given back. What it says goes to the log of this process.
 pub(in crate::cluster) fn start(
     runtime: &tokio::runtime::Runtime,
     vpc: &Vpc,
     kubeconfig: &Path,
-) -> Result<(), ClusterError> {
+) -> Result<JoinHandle<()>, ClusterError> {
     let subnets: Vec<&str> = vpc
         .topology
         .subnets
@@ -35,10 +37,10 @@ pub(in crate::cluster) fn start(
     let options = Options::read(arguments)
         .map_err(|error| ClusterError::machine("ipamd's flags")(std::io::Error::other(error)))?;
     let cloud = Arc::new(vpc.cloud.clone());
-    runtime.spawn(async move {
+    let task = runtime.spawn(async move {
         if let Err(error) = program::run_on(cloud, options, std::future::pending()).await {
             tracing::error!(%error, "ipamd has ended");
         }
     });
-    Ok(())
+    Ok(task)
 }
