@@ -23,6 +23,7 @@ const TEMPLATES: [(&str, &str); 6] = [
 fn values() -> Value {
     let mut values: Value = serde_saphyr::from_str(include_str!("../chart/values.yaml")).unwrap();
     values["clusterId"] = json!("cls-1a2b3c4d");
+    values["region"] = json!("ap-guangzhou");
     values["subnets"] = json!(["subnet-a"]);
     values
 }
@@ -32,7 +33,6 @@ fn render(template: &str, values: &Value) -> Result<Vec<Value>, String> {
     parsed.add_func("required", required);
     parsed.add_func("join", join);
     parsed.add_func("toJson", to_json);
-    parsed.add_func("quote", quote);
     parsed.parse(template).map_err(|error| error.to_string())?;
     let context = Context::from(hole(&json!({"Values": values})));
     let text = parsed.render(&context).map_err(|error| error.to_string())?;
@@ -100,21 +100,6 @@ fn to_json(arguments: &[Hole]) -> Result<Hole, FuncError> {
     Ok(Hole::from(unhole(&arguments[0]).to_string()))
 }
 
-fn quote(arguments: &[Hole]) -> Result<Hole, FuncError> {
-    Ok(Hole::from(json!(arguments[0].to_string()).to_string()))
-}
-
-/// A JSON text within a ConfigMap as what it says.
-fn parsed(mut objects: Vec<Value>) -> Vec<Value> {
-    for object in &mut objects {
-        if object["kind"] == "ConfigMap" {
-            let text = object["data"]["vpc.json"].as_str().unwrap().to_owned();
-            object["data"]["vpc.json"] = serde_json::from_str(&text).unwrap();
-        }
-    }
-    objects
-}
-
 /// The flags of a workload's program.
 fn flags<'a>(objects: &'a [Value], name: &str) -> Vec<&'a str> {
     let workload = objects
@@ -138,7 +123,7 @@ fn with_its_defaults_it_is_the_manifests() {
     let manifests = manifests
         .iter()
         .flat_map(|manifest| serde_saphyr::from_multiple::<Value>(manifest).unwrap());
-    let (chart, manifests) = (parsed(chart(&values())), parsed(manifests.collect()));
+    let (chart, manifests) = (chart(&values()), manifests.collect::<Vec<_>>());
     for (ours, theirs) in chart.iter().zip(&manifests) {
         assert_eq!(ours, theirs);
     }
@@ -154,7 +139,8 @@ fn every_value_has_its_effect() {
     values["subnets"] = json!(["subnet-a", "subnet-b"]);
     values["logLevel"] = json!("debug");
     values["warm"] = json!({"min": 0, "max": 9});
-    values["ipamd"]["cloud"] = json!("another");
+    values["ipamd"]["credentials"] = json!("pod-identity");
+    values["ipamd"]["secret"] = json!("");
     values["ipamd"]["nodeTaint"] = json!(true);
     values["ipamd"]["nodeCondition"] = json!(true);
     values["ipamd"]["extraArgs"] = json!(["--eni-quota=3"]);
@@ -169,7 +155,9 @@ fn every_value_has_its_effect() {
         [
             "--clusterid=cls-1a2b3c4d",
             "--subnets=subnet-a:subnet-b",
-            "--cloud=another",
+            "--cloud=tencent",
+            "--region=ap-guangzhou",
+            "--credentials=pod-identity",
             "--ip-min-warm-target=0",
             "--ip-max-warm-target=9",
             "--enable-node-taint",
@@ -203,13 +191,17 @@ fn every_value_has_its_effect() {
         assert_eq!(container["imagePullPolicy"], "Always");
         assert_eq!(spec["imagePullSecrets"], json!([{"name": "s"}]));
     }
-    assert!(!chart.iter().any(|object| object["kind"] == "ConfigMap"));
+    assert!(
+        !chart
+            .iter()
+            .any(|object| object.to_string().contains("secretRef"))
+    );
 }
 
 #[test]
 fn what_must_be_given_is_asked_for_and_the_webhook_can_be_left_out() {
     let ipamd = TEMPLATES[3].1;
-    for missing in ["clusterId", "subnets"] {
+    for missing in ["clusterId", "region", "subnets"] {
         let mut values = values();
         values[missing] = match missing {
             "subnets" => json!([]),

@@ -75,25 +75,6 @@ pub enum StartError {
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
     let environment = SystemEnvironment::shared();
     let provider = provider(&options, &environment)?;
-    run_with(provider, options, environment, shutdown).await
-}
-
-/// Runs as [`run`] does, on a cloud that is given, whatever the options say of one.
-pub async fn run_on(
-    cloud: Arc<dyn Cloud>,
-    options: Options,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), StartError> {
-    let provider = Provider { cloud, tencent: None };
-    run_with(provider, options, SystemEnvironment::shared(), shutdown).await
-}
-
-async fn run_with(
-    provider: Provider,
-    options: Options,
-    environment: Arc<dyn Environment>,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), StartError> {
     let identity = identity(environment.as_ref());
     let span = tracing::info_span!("ipamd", cluster = options.cluster_id, identity);
     let whole = async {

@@ -52,7 +52,7 @@ impl Cluster {
         }
         if options.cni == Cni::Eni {
             let beside = program.parent().unwrap_or(Path::new("/"));
-            eni::build(beside).map_err(ClusterError::machine("building the agent and the plugins"))?;
+            eni::build(beside).map_err(ClusterError::machine("building our programs"))?;
         }
         let state = State::at(options.state.clone());
         state.create()?;
@@ -181,7 +181,11 @@ impl Cluster {
             let ready = self.state.ready().is_file();
             log.read_to_string(&mut text)?;
             while let Some(length) = text[told..].find('\n') {
-                progress(&text[told..told + length]);
+                let line = &text[told..told + length];
+                // The rest is of the commands that it runs.
+                if line.starts_with('[') {
+                    progress(line);
+                }
                 told += length + 1;
             }
             if ended || ready {

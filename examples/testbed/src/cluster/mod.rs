@@ -55,8 +55,17 @@ pub enum ClusterError {
     Package(&'static str),
 
     /// A program of this project was not built.
-    #[error("{} does not exist; `cargo build --package agent --package cni` makes it", .0.display())]
+    #[error("{} does not exist; `cargo build --package {}` makes it", .0.display(), eni::PACKAGES.join(" --package "))]
     Program(PathBuf),
+
+    /// An image of our programs.
+    #[error("the image {tag} cannot be made: {reason}")]
+    Image {
+        /// Its name.
+        tag: &'static str,
+        /// Why.
+        reason: String,
+    },
 
     /// There is one already.
     #[error("{} holds a cluster; end it with `cargo testbed down`, or name another directory with --state", .0.display())]

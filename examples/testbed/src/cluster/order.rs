@@ -19,8 +19,6 @@ pub(super) enum Order {
     KillApiServer,
     /// Starts it again.
     StartApiServer,
-    /// Ends ipamd as a crash does, so that its lease has to run out, and starts another.
-    ReplaceIpamd,
     /// Tells the ENIs of the cloud.
     TellEnis,
 }
@@ -50,11 +48,6 @@ impl Cluster {
     /// Starts the API server again; returns when it serves.
     pub fn start_api_server(&self) -> Result<(), ClusterError> {
         self.order(Order::StartApiServer)
-    }
-
-    /// Ends ipamd in the middle of whatever it does, without giving its lease back, and starts another.
-    pub fn replace_ipamd(&self) -> Result<(), ClusterError> {
-        self.order(Order::ReplaceIpamd)
     }
 
     /// The ENIs of the cloud, in order of their ids.

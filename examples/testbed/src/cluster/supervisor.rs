@@ -28,14 +28,13 @@ use nix::{
 };
 
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 
 use super::{
     CloudEni, ClusterError, Cni, Kubectl, Options,
     certificates::Certificates,
     control_plane::{ControlPlane, Parts},
-    eni::{self, Account},
-    node::{Member, Network, plan},
+    eni::Eni,
+    node::{Member, plan},
     order::{self, Order},
     state::State,
 };
@@ -68,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
         Ok(())
     };
     own().map_err(ClusterError::machine("namespaces of our own"))?;
-    log_to(&state.path("ipamd.log")).map_err(ClusterError::machine("a log"))?;
+    log_to(&state.path("cloud.log")).map_err(ClusterError::machine("a log"))?;
     let progress = |what: &str| println!("[{:5.1} s] {what}", begun.elapsed().as_secs_f64());
     let binaries = Binaries::cached(programs::CLUSTER)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -84,11 +83,11 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
     progress("the VPC is there");
 
     let certificates = Certificates::create(state.path("pki"))?;
-    let Some((control_plane, nodes)) = vpc.nodes.split_last() else {
+    let Some((gateway, nodes)) = vpc.nodes.split_last() else {
         return Err(ClusterError::Missing(options.state.clone()));
     };
     let mut control_plane = ControlPlane::start(&Parts {
-        node: control_plane,
+        node: gateway,
         state: &state,
         binaries: &binaries,
         certificates: &certificates,
@@ -96,28 +95,33 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
     progress("the API server serves");
 
     let kubectl = Kubectl::new(binaries.path(&KUBECTL), state.kubeconfig());
-    let mut ours = match options.cni {
-        Cni::Eni => Some(our_network(&runtime, &vpc, &kubectl, &certificates, &state)?),
+    let eni = match options.cni {
+        Cni::Eni => Some(Eni::prepare(&runtime, &vpc, gateway, &options.state)?),
         Cni::Bridge | Cni::None => None,
     };
+    if let Some(eni) = &eni {
+        eni.deploy(&vpc, &kubectl)?;
+        progress("ipamd and the agents are deployed");
+    }
     let mut running = Vec::new();
     for (number, node) in (1..).zip(nodes) {
-        let network = match (options.cni, &ours) {
-            (Cni::Eni, Some(Ours { agent, token, .. })) => Network::Eni { agent, token },
-            (Cni::Bridge, _) => {
+        let bridge = match options.cni {
+            Cni::Bridge => {
                 let pods = Ipv4Net::new_assert(Ipv4Addr::new(10, 50, number, 0), 24);
                 let route = vpc.fabric.route(pods.into(), node.address.into());
                 route.map_err(VpcError::from)?;
-                Network::Bridge(pods)
+                Some(pods)
             }
-            (Cni::Eni | Cni::None, _) => Network::None,
+            // Ours is deployed.
+            Cni::Eni | Cni::None => None,
         };
         let member = Member {
             node,
             state: &options.state,
             cgroup: format!("testbed-{}-{}", Pid::this(), node.plan.name),
             server: &control_plane.server,
-            network,
+            images: eni.as_ref().map_or(&[], Eni::images),
+            bridge,
         };
         let file = plan(&member, &binaries, &certificates)?;
         running.push(start(&file, &node.directory)?);
@@ -142,12 +146,6 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
         match order {
             Order::KillApiServer => control_plane.kill_api_server(),
             Order::StartApiServer => control_plane.start_api_server()?,
-            Order::ReplaceIpamd => {
-                if let Some(ours) = &mut ours {
-                    ours.ipamd.abort();
-                    ours.ipamd = eni::start_ipamd(&runtime, &vpc, &ours.kubeconfig)?;
-                }
-            }
             Order::TellEnis => return Ok(json!(enis(&vpc))),
         }
         Ok(Value::Null)
@@ -166,42 +164,6 @@ fn enis(vpc: &Vpc) -> Vec<CloudEni> {
     enis.collect()
 }
 
-/// The network of this project.
-struct Ours {
-    /// The agents' program and token.
-    agent: PathBuf,
-    token: String,
-    /// ipamd, and as whom it reaches the API server.
-    ipamd: JoinHandle<()>,
-    kubeconfig: PathBuf,
-}
-
-/// Makes the accounts of ipamd and the agents, and starts ipamd.
-fn our_network(
-    runtime: &tokio::runtime::Runtime,
-    vpc: &Vpc,
-    kubectl: &Kubectl,
-    certificates: &Certificates,
-    state: &State,
-) -> Result<Ours, ClusterError> {
-    let own = std::env::current_exe().map_err(ClusterError::machine("the path of this program"))?;
-    let agent = eni::agent(own.parent().unwrap_or(Path::new("/")))?;
-    let server = kubectl.run(&[
-        "config",
-        "view",
-        "--output=jsonpath={.clusters[0].cluster.server}",
-    ])?;
-    let kubeconfig = state.path("ipamd.kubeconfig");
-    let token = Account::IPAMD.create(kubectl)?;
-    eni::write_kubeconfig(&kubeconfig, certificates, &server, &token)?;
-    Ok(Ours {
-        agent,
-        ipamd: eni::start_ipamd(runtime, vpc, &kubeconfig)?,
-        token: Account::AGENT.create(kubectl)?,
-        kubeconfig,
-    })
-}
-
 /// The nodes, and last the instance of the control plane.
 fn topology(nodes: u32) -> Topology {
     let mut topology = Topology::new(nodes);
@@ -214,7 +176,7 @@ fn topology(nodes: u32) -> Topology {
     topology
 }
 
-/// What the VPC and ipamd say goes to a file.
+/// What the VPC and the cloud say goes to a file.
 fn log_to(file: &Path) -> io::Result<()> {
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::INFO)
@@ -231,19 +193,25 @@ fn start(file: &Path, directory: &Path) -> Result<Process, ClusterError> {
     Ok(Process::start("testbed", &program, &arguments, &[], directory)?)
 }
 
-/// Waits until all nodes are registered, and ready if they have a network.
+/// Waits until all nodes are registered, and ready if they have a network; on ENIs, until they offer addresses.
 fn wait_for_nodes(kubectl: &Kubectl, options: &Options) -> Result<(), ClusterError> {
-    let condition = match options.cni {
-        Cni::None => "{.metadata.name}",
-        Cni::Eni | Cni::Bridge => r#"{.status.conditions[?(@.type=="Ready")].status}"#,
+    let ready = r#"{.status.conditions[?(@.type=="Ready")].status}"#;
+    let conditions: &[&str] = match options.cni {
+        Cni::None => &["{.metadata.name}"],
+        Cni::Bridge => &[ready],
+        Cni::Eni => &[ready, r"{.status.allocatable.tke\.cloud\.tencent\.com/eni-ip}"],
     };
-    let output = format!("jsonpath={{range .items[*]}}{condition} {{end}}");
-    let arguments = ["get", "nodes", "--output", &output];
-    kubectl.wait("the nodes are ready", PATIENCE, &arguments, |text| {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        words.len() == options.nodes as usize
-            && !words.iter().any(|word| matches!(*word, "False" | "Unknown"))
-    })?;
+    for condition in conditions {
+        let output = format!("jsonpath={{range .items[*]}}{condition} {{end}}");
+        let arguments = ["get", "nodes", "--output", &output];
+        kubectl.wait("the nodes are ready", PATIENCE, &arguments, |text| {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            words.len() == options.nodes as usize
+                && !words
+                    .iter()
+                    .any(|word| matches!(*word, "False" | "Unknown" | "0"))
+        })?;
+    }
     Ok(())
 }
 

@@ -127,7 +127,7 @@ impl Workshop {
             Origin::GoTests(package) => self.tree()?.tests(program.name, package),
             Origin::GoFile(text) => self.tree()?.file(program.name, text),
             Origin::C(file) => self.tree()?.c(program.name, file),
-            Origin::Image(image) => images::archive(program.name, image, made, &self.work),
+            Origin::Image(image) => images::of_programs(program.name, image, made, &self.work),
         }
     }
 

@@ -74,31 +74,66 @@ pub const CONFORMANCE_IMAGE: Image = Image {
 /// Directories that programs expect.
 const DIRECTORIES: [&str; 9] = ["bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var"];
 
-/// Makes the archive of an image below `work`, from the programs in `programs`; its path.
-pub(super) fn archive(name: &str, image: &Image, programs: &Path, work: &Path) -> Result<PathBuf, Failure> {
+/// What an archive says of its image, besides the files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contents<'a> {
+    /// The name that pods know it by.
+    pub(crate) tag: &'a str,
+    pub(crate) entrypoint: &'a [&'a str],
+    pub(crate) command: &'a [&'a str],
+}
+
+/// Makes the archive of an image of cached programs below `work`; its path.
+pub(super) fn of_programs(
+    name: &str,
+    image: &Image,
+    programs: &Path,
+    work: &Path,
+) -> Result<PathBuf, Failure> {
+    let contents = Contents {
+        tag: image.tag,
+        entrypoint: image.entrypoint,
+        command: image.command,
+    };
+    let lay_out = |root: &Path| fill(image, programs, root).map_err(|error| broken(root, error));
+    archive(name, &contents, lay_out, work)
+}
+
+/// Makes the archive of an image below `work`, with what `fill` adds to the usual directories; its path.
+pub(crate) fn archive(
+    name: &str,
+    contents: &Contents<'_>,
+    fill: impl FnOnce(&Path) -> Result<(), Failure>,
+    work: &Path,
+) -> Result<PathBuf, Failure> {
     let place = work.join(format!("image-{name}"));
     let root = place.join("root");
-    fill(image, programs, &root).map_err(|error| broken(&root, error))?;
+    usual(&root).map_err(|error| broken(&root, error))?;
+    fill(&root)?;
     let layer = place.join("layer.tar");
     tar(&root, &layer, &["."])?;
     let digest = sha256(&layer)?;
-    let config = config(image, &digest).to_string();
+    let config = config(contents, &digest).to_string();
     let written = fs::write(place.join("config.json"), config)
-        .and_then(|()| fs::write(place.join("manifest.json"), manifest(image).to_string()));
+        .and_then(|()| fs::write(place.join("manifest.json"), manifest(contents.tag).to_string()));
     written.map_err(|error| broken(&place, error))?;
     let archive = work.join(format!("built-{name}"));
     tar(&place, &archive, &["config.json", "layer.tar", "manifest.json"])?;
     Ok(archive)
 }
 
-/// Lays the image's files out.
-fn fill(image: &Image, programs: &Path, root: &Path) -> io::Result<()> {
+/// Lays out what every image has.
+fn usual(root: &Path) -> io::Result<()> {
     for directory in DIRECTORIES {
         fs::create_dir_all(root.join(directory))?;
     }
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
-    fs::write(root.join("etc/group"), "root:x:0:\n")?;
+    fs::write(root.join("etc/group"), "root:x:0:\n")
+}
+
+/// Lays out the files of an image of cached programs.
+fn fill(image: &Image, programs: &Path, root: &Path) -> io::Result<()> {
     fs::copy(programs.join(image.program.name), root.join(image.path))?;
     if image.shell {
         let busybox = root.join("bin/busybox");
@@ -125,22 +160,22 @@ fn fill(image: &Image, programs: &Path, root: &Path) -> io::Result<()> {
 }
 
 /// The image's configuration, by the OCI image specification.
-fn config(image: &Image, layer: &str) -> Value {
+fn config(contents: &Contents<'_>, layer: &str) -> Value {
     json!({
         "architecture": match std::env::consts::ARCH { "aarch64" => "arm64", _ => "amd64" },
         "os": "linux",
         "config": {
             "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-            "Entrypoint": image.entrypoint,
-            "Cmd": image.command,
+            "Entrypoint": contents.entrypoint,
+            "Cmd": contents.command,
             "WorkingDir": "/",
         },
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{layer}")]},
     })
 }
 
-fn manifest(image: &Image) -> Value {
-    json!([{"Config": "config.json", "RepoTags": [image.tag], "Layers": ["layer.tar"]}])
+fn manifest(tag: &str) -> Value {
+    json!([{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}])
 }
 
 fn tar(directory: &Path, archive: &Path, files: &[&str]) -> Result<(), Failure> {
@@ -177,9 +212,14 @@ mod tests {
 
     #[test]
     fn an_image_names_its_layer_by_the_digest_of_its_content() {
-        let config = config(&AGNHOST_IMAGE, "abc");
+        let contents = Contents {
+            tag: "pause",
+            entrypoint: &["/pause"],
+            command: &[],
+        };
+        let config = config(&contents, "abc");
         assert_eq!(config["rootfs"]["diff_ids"][0], "sha256:abc");
-        assert_eq!(config["config"]["Entrypoint"][0], "/agnhost");
-        assert_eq!(manifest(&PAUSE_IMAGE)[0]["RepoTags"][0], "k8s.gcr.io/pause:3.2");
+        assert_eq!(config["config"]["Entrypoint"][0], "/pause");
+        assert_eq!(manifest(contents.tag)[0]["RepoTags"][0], "pause");
     }
 }

@@ -2,10 +2,12 @@
 
 use std::{
     collections::BTreeSet,
+    sync::PoisonError,
     thread,
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use testbed::kubernetes::images::PAUSE_IMAGE;
@@ -87,8 +89,7 @@ impl<'a> Idle<'a> {
         let get = ["get", "pods", &selector, "--output=json"];
         let what = format!("{replicas} pods of {}", self.name);
         let list = kubectl.wait(&what, LONG, &get, |text| {
-            let all = text.matches("\"kind\": \"Pod\"").count();
-            running(text).len() == replicas && all == replicas
+            running(text).len() == replicas && present(text) == replicas
         })?;
         let pods = running(&list);
         let secondary: BTreeSet<String> = (self.bed.cluster.enis()?.into_iter())
@@ -147,7 +148,9 @@ fn leader_is_lost(bed: &Bed) -> Outcome {
     let kubectl = bed.cluster.kubectl();
     let before = kubectl.run(&lease)?;
     let idle = Idle::create(bed, "after-leader", Some("node-1"))?;
-    bed.cluster.replace_ipamd()?;
+    // A replica's identity begins with the name of its node.
+    let node = before.split('_').next().unwrap_or_default();
+    kill(bed, node, "tke-eni-ipamd")?;
     // Three times what is warm.
     idle.scale(15)?;
     let after = kubectl.run(&lease)?;
@@ -172,11 +175,26 @@ fn api_server_is_away(bed: &Bed) -> Outcome {
         sandbox_without_kubelet(bed, "second")
     });
     thread::sleep(OUTAGE.saturating_sub(begun.elapsed()));
+    let starts = Timestamp::now();
     bed.cluster.start_api_server()?;
+    bed.starts
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push((starts, Timestamp::now()));
     served?;
     idle.scale(10)?;
     pings.end()?;
     idle.delete()
+}
+
+/// The pods of a list, without those that a kubelet refused: one that has just started has no devices of plugins that
+/// have not found it yet, and refuses pods (UnexpectedAdmissionError) that the scheduler sends there meanwhile. Others
+/// take their place.
+fn present(list: &str) -> usize {
+    let list: Value = serde_json::from_str(list).unwrap_or_default();
+    let pods = list["items"].as_array().into_iter().flatten();
+    pods.filter(|pod| pod["status"]["reason"] != "UnexpectedAdmissionError")
+        .count()
 }
 
 /// Kills a program of a node, and waits until there is another.

@@ -10,9 +10,10 @@ mod pods;
 
 use std::{
     process::ExitCode,
-    sync::{Arc, Once, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, Once, OnceLock, PoisonError, RwLock},
 };
 
+use jiff::Timestamp;
 use libtest_mimic::{Arguments, Failed, Trial};
 use testbed::cluster::{Cluster, Cni, Options};
 
@@ -30,6 +31,8 @@ struct Bed {
     applied: Once,
     /// Held by tests that need the whole cluster to themselves; others share it.
     peace: RwLock<()>,
+    /// When its API server was started again, and when it was ready.
+    starts: Mutex<Vec<(Timestamp, Timestamp)>>,
 }
 
 /// None where there can be no cluster, which was told.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
                     cni,
                     applied: Once::new(),
                     peace: RwLock::default(),
+                    starts: Mutex::default(),
                 })
             };
             let trial = Trial::test(format!("{network}::{name}"), move || {

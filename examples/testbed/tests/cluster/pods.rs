@@ -1,7 +1,8 @@
 //! What pods do on any network, and what nodes have to be.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::PoisonError, time::Duration};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use testbed::{
     cluster::{ClusterError, Cni},
@@ -176,11 +177,22 @@ fn settings_stay(bed: &Bed) -> Outcome {
 
 fn nobody_is_refused(bed: &Bed) -> Outcome {
     pods(bed)?;
+    // An API server that has not read its roles yet refuses everybody, and says that it is not ready.
+    let starts = bed.starts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let meanwhile = |event: &Value| {
+        let received = event["requestReceivedTimestamp"].as_str();
+        let received: Option<Timestamp> = received.and_then(|text| text.parse().ok());
+        received.is_some_and(|received| {
+            starts
+                .iter()
+                .any(|(start, ready)| (*start..=*ready).contains(&received))
+        })
+    };
     let refused: Vec<String> = bed
         .cluster
         .audit()?
         .iter()
-        .filter(|event| event["responseStatus"]["code"] == 403)
+        .filter(|event| event["responseStatus"]["code"] == 403 && !meanwhile(event))
         .map(|event| {
             format!(
                 "{} {} {}",

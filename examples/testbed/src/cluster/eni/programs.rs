@@ -2,30 +2,18 @@
 
 use std::{
     env, io,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
-use crate::cluster::ClusterError;
+/// The agent, and the plugins that it puts on the node from its own directory.
+pub(super) const AGENT: [&str; 3] = ["tke-eni-agent", "tke-route-eni", "tke-eni-ipamc"];
 
-/// What nodes run of ours: the agent, and the plugins that it puts on the node from its own directory.
-const PROGRAMS: [&str; 3] = ["tke-eni-agent", "tke-route-eni", "tke-eni-ipamc"];
+/// ipamd.
+pub(super) const IPAMD: [&str; 1] = ["tke-eni-ipamd"];
 
 /// The packages that they are of.
-const PACKAGES: [&str; 2] = ["agent", "cni"];
-
-/// The agent of nodes, in a directory with all our programs.
-pub(in crate::cluster) fn agent(directory: &Path) -> Result<PathBuf, ClusterError> {
-    let [agent, ..] = PROGRAMS.map(|program| directory.join(program));
-    match PROGRAMS
-        .iter()
-        .map(|program| directory.join(program))
-        .find(|program| !program.is_file())
-    {
-        Some(missing) => Err(ClusterError::Program(missing)),
-        None => Ok(agent),
-    }
-}
+pub(in crate::cluster) const PACKAGES: [&str; 3] = ["agent", "cni", "ipamd"];
 
 /// Has cargo build them into `directory`, if cargo runs us: it knows best what is out of date.
 pub(in crate::cluster) fn build(directory: &Path) -> io::Result<()> {

@@ -12,5 +12,5 @@ mod mounts;
 mod plan;
 mod spec;
 
-pub(super) use plan::{Member, Network, plan};
+pub(super) use plan::{Member, plan};
 pub(super) use spec::NodeSpec;

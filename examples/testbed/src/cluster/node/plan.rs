@@ -18,7 +18,6 @@ use crate::{
     cluster::{
         ClusterError,
         certificates::{Certificates, Files},
-        eni::write_kubeconfig,
     },
     kubernetes::{
         Binaries, Unavailable,
@@ -51,16 +50,6 @@ const SETTINGS: [&str; 6] = [
     "vm/panic_on_oom",
 ];
 
-/// Flags of the agent by which it gives back within seconds what it would keep for minutes: nobody waits for that
-/// here.
-const HASTE: [&str; 5] = [
-    "--enable-quick-release",
-    "--release-interval=5s",
-    "--cooldown=5s",
-    "--report-interval=5s",
-    "--gc-interval=10s",
-];
-
 /// A node of a cluster.
 #[derive(Debug)]
 pub(in crate::cluster) struct Member<'a> {
@@ -72,19 +61,10 @@ pub(in crate::cluster) struct Member<'a> {
     pub(in crate::cluster) cgroup: String,
     /// The API server, as nodes reach it.
     pub(in crate::cluster) server: &'a str,
-    /// The network of its pods.
-    pub(in crate::cluster) network: Network<'a>,
-}
-
-/// The network of a node's pods.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::cluster) enum Network<'a> {
-    /// Our agent, and the token by which the API server knows it.
-    Eni { agent: &'a Path, token: &'a str },
-    /// The reference plugins, and the range of the pods' addresses.
-    Bridge(Ipv4Net),
-    /// None yet.
-    None,
+    /// Archives of images that it has besides the usual ones.
+    pub(in crate::cluster) images: &'a [PathBuf],
+    /// The range of its pods' addresses, if the reference plugins make their network.
+    pub(in crate::cluster) bridge: Option<Ipv4Net>,
 }
 
 /// Prepares a node: makes its directories, files and cgroups; the file that describes it.
@@ -101,14 +81,6 @@ pub(in crate::cluster) fn plan(
     let proxy = certificates.issue(&format!("{name}-proxy"), "system:kube-proxy", &[], &[])?;
     certificates.kubeconfig(&directory.join("kubelet.kubeconfig"), member.server, &serving)?;
     certificates.kubeconfig(&directory.join("kube-proxy.kubeconfig"), member.server, &proxy)?;
-    if let Network::Eni { token, .. } = member.network {
-        write_kubeconfig(
-            &directory.join("agent.kubeconfig"),
-            certificates,
-            member.server,
-            token,
-        )?;
-    }
     let trusted = certificates.file("ca.crt");
     write_files(member, &directory, &trusted, &serving).map_err(Unavailable::machine(format!(
         "the files of {name} cannot be written"
@@ -150,12 +122,12 @@ fn write_files(member: &Member<'_>, directory: &Path, trusted: &Path, serving: &
         let plugin = plugin?;
         fs::copy(plugin.path(), directory.join("cni/bin").join(plugin.file_name()))?;
     }
-    match member.network {
-        Network::Bridge(pods) => fs::write(
+    match member.bridge {
+        Some(pods) => fs::write(
             directory.join("cni/net.d/10-bridge.conflist"),
             config::bridge(pods),
         ),
-        Network::Eni { .. } | Network::None => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -172,8 +144,9 @@ fn steps(member: &Member<'_>, binaries: &Binaries, directory: &Path) -> Vec<Step
         "containerd".into(),
         containerd,
     ))];
-    for image in &IMAGES {
-        let archive = binaries.path(image).display().to_string();
+    let usual = IMAGES.iter().map(|image| binaries.path(image));
+    for archive in usual.chain(member.images.iter().cloned()) {
+        let archive = archive.display().to_string();
         let arguments = [
             "--address",
             CONTAINERD,
@@ -197,18 +170,6 @@ fn steps(member: &Member<'_>, binaries: &Binaries, directory: &Path) -> Vec<Step
         binaries.path(&KUBE_PROXY),
         proxy_arguments(name, address, file),
     )));
-    if let Network::Eni { agent, .. } = member.network {
-        let mut arguments = vec![
-            format!("--node-name={name}"),
-            format!("--kubeconfig={}", file("agent.kubeconfig")),
-        ];
-        arguments.extend(HASTE.map(str::to_owned));
-        steps.push(Step::Service(program(
-            "tke-eni-agent",
-            agent.to_owned(),
-            arguments,
-        )));
-    }
     steps
 }
 
