@@ -6,12 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use eni_netlink::socket::Netlink;
 use nix::{
     errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
     unistd::{getegid, geteuid},
 };
+
+use crate::kernel::{self, LOOPBACK};
 
 /// The namespaces that a process got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +25,8 @@ pub enum Isolated {
     AsUser,
 }
 
-/// Enters new mount and network namespaces, and a user namespace unless root needs none.
+/// Enters new mount and network namespaces, the latter with its loopback up, and a user namespace unless root needs
+/// none.
 ///
 /// To be called while the process has one thread: the kernel gives a user namespace to no other.
 pub fn enter() -> Result<Isolated, IsolationError> {
@@ -46,6 +50,10 @@ pub fn enter() -> Result<Isolated, IsolationError> {
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .map_err(|errno| step("making the mounts private", errno))?;
+    set_loopback_up().map_err(|source| IsolationError::Step {
+        step: "setting the loopback up".to_owned(),
+        source,
+    })?;
     Ok(if by_root {
         Isolated::AsRoot
     } else {
@@ -122,6 +130,11 @@ impl Drop for RunDirectory {
             tracing::warn!(path = %self.path.display(), %error, "the run directory stays; remove it");
         }
     }
+}
+
+fn set_loopback_up() -> io::Result<()> {
+    let mut netlink = Netlink::open().map_err(io::Error::other)?;
+    kernel::run(&mut netlink, [kernel::set_up(LOOPBACK)]).map_err(io::Error::other)
 }
 
 fn write(path: &str, text: &str) -> Result<(), IsolationError> {

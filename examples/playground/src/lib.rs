@@ -2,6 +2,7 @@
 //!
 //! [`play::Play`] is one run. The VPC itself is the crate `fabric`.
 
+pub mod clouds;
 pub mod leaks;
 pub mod options;
 pub mod ping;

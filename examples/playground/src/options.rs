@@ -6,6 +6,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use fabric::topology::LIMITS;
 
+use crate::clouds::CloudKind;
+
 /// Builds a VPC with nodes and pods on this machine, runs the whole system in it, checks that every
 /// pod reaches every other, takes everything down again and proves that nothing is left.
 ///
@@ -93,6 +95,10 @@ pub struct Options {
     /// Nodes, each a network namespace.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub nodes: u32,
+
+    /// How ipamd reaches the cloud.
+    #[arg(long, value_enum, default_value_t)]
+    pub cloud: CloudKind,
 
     /// Pods, spread over the nodes.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=2000))]

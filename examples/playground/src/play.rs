@@ -13,6 +13,7 @@ use fabric::{isolate::Isolated, topology::Topology, vpc::Vpc};
 use tokio::time::{sleep, timeout};
 
 use crate::{
+    clouds,
     leaks::Baseline,
     options::Options,
     ping::{Endpoint, Matrix, every_pair},
@@ -83,7 +84,8 @@ impl Play {
         ));
 
         let baseline = Baseline::take(&vpc.nodes)?;
-        let system = System::start(&vpc)?;
+        let cloud = clouds::connect(options.cloud, &vpc).await?;
+        let system = System::start(&vpc, cloud)?;
         let namespaces = run.join("pods");
         fs::create_dir(&namespaces)?;
         let mut hosts = Vec::new();

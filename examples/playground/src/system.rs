@@ -1,4 +1,4 @@
-//! The system under test: one ipamd, and an agent per node, wired to the memory cloud and cluster.
+//! The system under test: one ipamd on a cloud, and an agent per node, wired to the memory cluster.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -6,6 +6,7 @@ use agent::{AgentConfig, Backends};
 use agent_api::Endpoint;
 use eni_core::{
     agent::{DialogueConfig, Release, ServiceConfig},
+    cloud::Cloud,
     cluster::{Cluster, ClusterError, modify},
     controller::{self, PoolConfig, PoolController, PoolMonitor},
     env::{Environment, SystemEnvironment},
@@ -56,8 +57,8 @@ pub enum SystemError {
 }
 
 impl System {
-    /// Starts ipamd and the agents of all nodes.
-    pub fn start(vpc: &Vpc) -> Result<Self, SystemError> {
+    /// Starts ipamd on `cloud`, and the agents of all nodes.
+    pub fn start(vpc: &Vpc, cloud: Arc<dyn Cloud>) -> Result<Self, SystemError> {
         let cluster = MemoryCluster::new();
         let environment = SystemEnvironment::shared();
         let subnets = vpc
@@ -72,7 +73,7 @@ impl System {
             ..PoolConfig::new(subnets, tags)
         };
         let backends = controller::Backends {
-            cloud: Arc::new(vpc.cloud.clone()),
+            cloud,
             cluster: Arc::new(cluster.connect()),
             environment: environment.clone(),
             leadership: Arc::new(Unrivalled),

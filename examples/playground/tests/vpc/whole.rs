@@ -1,6 +1,6 @@
 //! The whole system: real agents, the real ipamd, the real plugins.
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 
 use clap::Parser;
 use eni_core::sim::Latency;
@@ -28,6 +28,8 @@ pub(crate) async fn run(directory: PathBuf, plugins: Result<PathBuf, String>) ->
         "2",
         "--seed",
         "7",
+        "--cloud",
+        "tencent-sim",
     ])
     .options;
     let mut progress = Progress::new();
@@ -72,7 +74,7 @@ pub(crate) async fn run(directory: PathBuf, plugins: Result<PathBuf, String>) ->
 pub(crate) async fn leaks_are_named(directory: PathBuf) -> Result<(), Failed> {
     let vpc = Vpc::build(&directory, Topology::new(1), Latency::default()).await?;
     let before = Baseline::take(&vpc.nodes)?;
-    let system = System::start(&vpc)?;
+    let system = System::start(&vpc, Arc::new(vpc.cloud.clone()))?;
     let named = || async {
         let leaks = before.leaks(&vpc, &system).await;
         let starts = [
