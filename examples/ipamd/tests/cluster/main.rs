@@ -3,6 +3,7 @@
 
 mod bed;
 mod replica;
+mod scale;
 mod tencent;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
@@ -10,6 +11,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use bed::{Bed, Case, EVENTS, LEASES, NODE_CONFIGS, NODES, PODS, RECORDS, eventually};
 use nix::sys::signal::Signal;
 use replica::Replica;
+use scale::two_thousand_nodes_and_ten_thousand_pods_come_to_rest;
 use serde_json::{Value, json};
 use tencent::Tencent;
 use tokio::time::Instant;
@@ -41,6 +43,7 @@ cases![
     an_api_server_that_is_down_is_waited_for,
     tencents_api_carries_a_pool_and_its_next_leader,
     what_cannot_run_says_what_to_do,
+    two_thousand_nodes_and_ten_thousand_pods_come_to_rest,
 ];
 
 /// The replica leads.

@@ -117,6 +117,11 @@ impl Replica {
         values.next().map(|(_, value)| value.parse().expect("a number"))
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     pub fn send(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a process id");

@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::bed::Bed;
 
-/// A region with the subnet `subnet-aaaaaaaa` and the instance `ins-aaaaaaaa`. It outlives every ipamd.
+/// A region with the subnet `subnet-aaaaaaaa`. It outlives every ipamd.
 pub struct Tencent {
     memory: MemoryCloud,
     flags: Vec<String>,
@@ -25,6 +25,7 @@ pub struct Tencent {
 }
 
 impl Tencent {
+    /// One with the instance `ins-aaaaaaaa`.
     pub async fn start(bed: &Bed) -> Self {
         let limits = Limits {
             enis: 4,
@@ -36,6 +37,11 @@ impl Tencent {
             .instance("ins-aaaaaaaa", "subnet-aaaaaaaa", limits)
             .latency(Latency::orders(Duration::from_millis(300)))
             .build();
+        Self::over(bed, memory).await
+    }
+
+    /// One with what a cloud in memory has.
+    pub async fn over(bed: &Bed, memory: MemoryCloud) -> Self {
         let simulator = Simulator::new(memory.clone(), SystemEnvironment::shared(), Settings::default());
         simulator.add_credentials(Credentials::new("AKIDipamd", "hush"), None);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -62,6 +68,15 @@ impl Tencent {
     /// What makes ipamd use it.
     pub fn flags(&self) -> Vec<&str> {
         self.flags.iter().map(String::as_str).collect()
+    }
+
+    /// How many addresses for pods all instances have together.
+    pub fn bound(&self) -> usize {
+        let enis = self.memory.all_enis();
+        let bound = enis
+            .iter()
+            .filter(|eni| eni.instance.is_some() && eni.kind == EniKind::Secondary);
+        bound.map(|eni| eni.secondary_addresses().count()).sum()
     }
 
     /// The ENIs that were attached to the instance.

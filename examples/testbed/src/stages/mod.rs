@@ -109,6 +109,12 @@ pub(crate) static ALL: &[Stage] = &[
         run: scale::scale,
     },
     Stage {
+        name: "objects",
+        purpose: "2,000 nodes and 10,000 pods as objects on a real API server: ipamd's time, memory and requests",
+        long: true,
+        run: scale::objects,
+    },
+    Stage {
         name: "play-large",
         purpose: "8 nodes and 400 pods on this machine",
         long: true,
