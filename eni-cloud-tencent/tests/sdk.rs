@@ -93,6 +93,11 @@ fn an_eni_lives_as_the_sdk_expects() {
 }
 
 #[test]
+fn a_public_address_is_bound_and_released_by_the_sdk() {
+    run("public_addresses");
+}
+
+#[test]
 fn subnets_and_instances_are_read_by_the_sdk() {
     run("places");
 }

@@ -63,6 +63,7 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let topology: Topology = options.topology.map_or(Ok(Topology::default()), read)?;
+    let orders = Duration::from_millis(options.order_millis);
     let settings = Settings {
         region: topology.region.clone(),
         rates: match options.rate {
@@ -70,9 +71,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Some(0) => Rates::Unlimited,
             Some(each) => Rates::Each(each),
         },
+        eip_orders: orders,
         ..Settings::default()
     };
-    let cloud = topology.cloud(Duration::from_millis(options.order_millis))?;
+    let cloud = topology.cloud(orders)?;
     let simulator = Simulator::new(cloud, Arc::new(SystemEnvironment::default()), settings);
     simulator.add_credentials(Credentials::new(options.secret_id, options.secret_key), None);
     simulator.plan_faults(options.faults.map_or(Ok(FaultPlan::default()), read)?);

@@ -8,15 +8,18 @@ use eni_core::{
     sim::MemoryCloud,
 };
 use jiff::tz::{Offset, TimeZone};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use super::{
     Settings,
     accounts::Accounts,
+    eips::Eips,
     faults::FaultPlan,
     parameters::Parameters,
     rates::Meter,
     refusal::{Verdict, refuse},
+    reserves::Reserves,
     tasks::Tasks,
     tokens::Tokens,
 };
@@ -35,6 +38,8 @@ pub(super) struct Desk {
     pub(super) tasks: Mutex<Tasks>,
     pub(super) notes: Mutex<BTreeMap<EniId, Notes>>,
     pub(super) faults: Mutex<FaultPlan>,
+    pub(super) eips: Mutex<Eips>,
+    pub(super) reserves: Mutex<Reserves>,
 }
 
 /// What the API shows of an ENI that the memory cloud does not hold.
@@ -121,6 +126,18 @@ impl Desk {
                 "The VPC `{id}` does not exist."
             ),
         }
+    }
+
+    /// The public addresses as they are now.
+    pub(super) fn eips(&self) -> MutexGuard<'_, Eips> {
+        let mut eips = self.eips.lock();
+        eips.advance(Instant::now());
+        eips.follow(|binding| {
+            let eni = self.cloud.eni(&binding.eni)?;
+            let held = eni.addresses.iter().any(|address| address.ip == binding.private);
+            held.then_some(eni.instance)
+        });
+        eips
     }
 
     /// Changes what is noted of an ENI.

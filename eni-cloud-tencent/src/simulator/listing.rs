@@ -27,10 +27,12 @@ impl<'a> Filters<'a> {
                 .into_iter()
                 .flatten();
             if !known.contains(&name) && name != "tag-key" && !name.starts_with("tag:") {
-                let code = match parameters.action.service.as_str() {
-                    "cvm" => "InvalidFilter",
-                    _ => "InvalidParameter.FilterInvalidKey",
-                };
+                let codes = [
+                    "InvalidParameter.FilterInvalidKey",
+                    "InvalidFilter",
+                    "InvalidParameter",
+                ];
+                let code = parameters.action.code(&codes);
                 return refuse!(code, "There is no filter `{name}`.");
             }
             list.push((name, values.filter_map(Value::as_str).collect()));

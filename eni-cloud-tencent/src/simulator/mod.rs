@@ -8,6 +8,7 @@ mod accounts;
 mod actions;
 pub mod catalogue;
 mod desk;
+mod eips;
 mod faults;
 mod gateway;
 mod listing;
@@ -17,6 +18,7 @@ mod query;
 mod rates;
 mod refusal;
 mod render;
+mod reserves;
 mod schema;
 mod server;
 mod signature;
@@ -28,7 +30,7 @@ mod topology;
 mod validate;
 mod wire;
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use axum::Router;
 use eni_core::{env::Environment, model::InstanceId, sim::MemoryCloud};
@@ -63,6 +65,10 @@ pub struct Settings {
     pub rates: Rates,
     /// When the VPC was made, as listings show it.
     pub since: String,
+    /// The security groups there are.
+    pub security_groups: Vec<String>,
+    /// How long orders about public addresses take.
+    pub eip_orders: Duration,
 }
 
 impl Default for Settings {
@@ -72,6 +78,9 @@ impl Default for Settings {
             site: Site::default(),
             rates: Rates::default(),
             since: "2026-01-01 08:00:00".to_owned(),
+            // The first is what the memory cloud gives an ENI for which none is named.
+            security_groups: vec!["sg-default".to_owned(), "sg-sim00001".to_owned()],
+            eip_orders: Duration::ZERO,
         }
     }
 }
@@ -95,6 +104,8 @@ impl Simulator {
             tasks: Mutex::default(),
             notes: Mutex::default(),
             faults: Mutex::default(),
+            eips: Mutex::default(),
+            reserves: Mutex::default(),
         };
         Self { desk: Arc::new(desk) }
     }

@@ -1,6 +1,9 @@
 //! Shows ENIs as the API does.
 
-use std::net::IpAddr;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use eni_core::{
     model::{Eni, EniAddress, EniKind, EniState},
@@ -15,10 +18,25 @@ impl Desk {
     pub(super) fn render(&self, eni: &Eni) -> Value {
         let notes = self.notes.lock().get(&eni.id).cloned().unwrap_or_default();
         let order = self.cloud.under_way(&eni.id);
+        let public: BTreeMap<IpAddr, (String, Ipv4Addr)> = self
+            .eips()
+            .all()
+            .filter_map(|eip| {
+                let binding = eip.binding.as_ref().filter(|binding| binding.eni == eni.id)?;
+                Some((binding.private, (eip.id.clone(), eip.ip)))
+            })
+            .collect();
         let addresses = |v4: bool| -> Vec<Value> {
             let of_family = eni.addresses.iter().filter(|address| address.ip.is_ipv4() == v4);
             of_family
-                .map(|address| self.address(address, &notes, order.as_ref()))
+                .map(|address| {
+                    let mut shown = self.address(address, &notes, order.as_ref());
+                    if let Some((id, ip)) = public.get(&address.ip) {
+                        shown["AddressId"] = json!(id);
+                        shown["PublicIpAddress"] = json!(ip.to_string());
+                    }
+                    shown
+                })
                 .collect()
         };
         json!({
@@ -103,7 +121,7 @@ fn address_value(ip: IpAddr, primary: bool, state: &str, description: &str) -> V
 }
 
 /// Tags as every product but the tag service shows them.
-pub(super) fn tags(tags: &std::collections::BTreeMap<String, String>) -> Vec<Value> {
+pub(super) fn tags(tags: &BTreeMap<String, String>) -> Vec<Value> {
     tags.iter()
         .map(|(key, value)| json!({"Key": key, "Value": value}))
         .collect()

@@ -63,15 +63,13 @@ impl Schema {
 }
 
 impl Action {
-    /// The first of the codes that the action lists; without one the last, which is the most general.
+    /// The first of the codes that the action lists; without one the last, which is the most general. Of an
+    /// action whose list is not known the first.
     pub(super) fn code(&self, candidates: &[&'static str]) -> &'static str {
-        let listed = |code: &&&str| self.error_codes.iter().any(|known| known == **code);
-        candidates
-            .iter()
-            .find(listed)
-            .or(candidates.last())
-            .copied()
-            .unwrap_or("InternalError")
+        let unknown = self.error_codes.is_empty();
+        let listed = |code: &&&str| unknown || self.error_codes.iter().any(|known| known == **code);
+        let code = candidates.iter().find(listed).or(candidates.last());
+        code.copied().unwrap_or("InternalError")
     }
 }
 

@@ -99,10 +99,9 @@ impl Check<'_> {
             .find(|name| name.ends_with("Ids") && given(name));
         match ids {
             Some(ids) if given("Filters") => {
-                let code = match self.action.service.as_str() {
-                    "vpc" => "InvalidParameter.Coexist",
-                    _ => "InvalidParameter",
-                };
+                let code = self
+                    .action
+                    .code(&["InvalidParameter.Coexist", "InvalidParameter"]);
                 refuse!(code, "`{ids}` and `Filters` exclude each other.")
             }
             _ => Ok(()),
@@ -176,7 +175,8 @@ impl Check<'_> {
         };
         if malformed {
             return refuse!(
-                self.action.code(&["InvalidParameterValue.Malformed"]),
+                self.action
+                    .code(&["InvalidParameterValue.Malformed", "InvalidParameterValue"]),
                 "`{text}` is not an IP address."
             );
         }
@@ -202,6 +202,7 @@ impl Check<'_> {
             "AddressId" => "InvalidParameterValue.AddressIdMalformed",
             _ => "InvalidParameterValue.Malformed",
         };
-        self.action.code(&[own, "InvalidParameterValue.Malformed"])
+        self.action
+            .code(&[own, "InvalidParameterValue.Malformed", "InvalidParameterValue"])
     }
 }

@@ -116,6 +116,30 @@ def life_of_an_eni():
         refused("ResourceNotFound", "DeleteNetworkInterface", NetworkInterfaceId=gone)
 
 
+def eip(address):
+    return call("DescribeAddresses", AddressIds=[address]).AddressSet[0]
+
+
+def public_addresses():
+    eni = created("public", SecondaryPrivateIpAddressCount=1)
+    finished(call("AttachNetworkInterface", NetworkInterfaceId=eni, InstanceId=FIRST))
+    allocated = call("AllocateAddresses", AddressCount=1, AddressName="web", InternetMaxBandwidthOut=10)
+    address = allocated.AddressSet[0]
+    until("allocated", lambda: call("DescribeTaskResult", TaskId=int(allocated.TaskId)).Result == "SUCCESS")
+    assert eip(address).AddressStatus == "UNBIND"
+    bind = dict(AddressId=address, NetworkInterfaceId=eni, PrivateIpAddress=secondary(eni)[0])
+    call("AssociateAddress", **bind)
+    until("bound", lambda: eip(address).AddressStatus == "BIND")
+    assert eip(address).PrivateAddressIp == secondary(eni)[0] and eip(address).InstanceId == FIRST
+    assert [a.AddressId for a in shown(eni).PrivateIpAddressSet] == ["", address]
+    refused("UnsupportedOperation.AddressStatusNotPermit", "AssociateAddress", **bind)
+    call("DisassociateAddress", AddressId=address)
+    until("unbound", lambda: eip(address).AddressStatus == "UNBIND")
+    call("ReleaseAddresses", AddressIds=[address])
+    until("released", lambda: call("DescribeAddresses").TotalCount == 0)
+    refused("InvalidAddressId.NotFound", "ReleaseAddresses", AddressIds=[address])
+
+
 def places():
     subnets = call("DescribeSubnets", Filters=[{"Name": "vpc-id", "Values": [VPC]}], Limit="3")
     assert subnets.TotalCount == 4 and len(subnets.SubnetSet) == 3
@@ -179,4 +203,4 @@ def faults():
     call("DescribeVpcs")
 
 
-{f.__name__: f for f in (life_of_an_eni, places, errors, faults)}[CASE]()
+{f.__name__: f for f in (life_of_an_eni, public_addresses, places, errors, faults)}[CASE]()

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use eni_core::{
     cloud::{Cloud, CloudErrorKind, CreateEni},
-    model::{Eni, EniId, EniKind, EniState, Instance, InstanceId, Limits, SecurityGroupId},
+    model::{Eni, EniId, EniKind, EniState, Instance, InstanceId, Limits},
     sim::Chosen,
 };
 use serde_json::json;
@@ -74,11 +74,7 @@ impl Desk {
             name: p.text("NetworkInterfaceName")?.to_owned(),
             subnet: subnet.id,
             secondary,
-            security_groups: p
-                .texts("SecurityGroupIds")
-                .into_iter()
-                .map(SecurityGroupId::from)
-                .collect(),
+            security_groups: self.groups(p)?,
             tags: p.pairs("Tags", "Key", "Value"),
             // The server of the API answers a repetition itself.
             token: String::new(),
@@ -209,9 +205,8 @@ impl Desk {
         if let Some(name) = p.optional("NetworkInterfaceName") {
             self.cloud.rename_eni(&eni.id, name);
         }
-        let groups = p.texts("SecurityGroupIds");
+        let groups = self.groups(p)?;
         if !groups.is_empty() {
-            let groups = groups.into_iter().map(SecurityGroupId::from).collect();
             self.cloud.set_security_groups(&eni.id, groups);
         }
         self.note(&eni.id, |notes| {

@@ -202,13 +202,13 @@ async fn attributes_change_at_once() {
         "NetworkInterfaceId": eni,
         "NetworkInterfaceName": "other",
         "NetworkInterfaceDescription": "text",
-        "SecurityGroupIds": ["sg-1", "sg-2"],
+        "SecurityGroupIds": ["sg-sim00001", "sg-default"],
     });
     api.done("ModifyNetworkInterfaceAttribute", changed).await;
     let shown = api.shown(&eni).await;
     assert_eq!(
         (&shown["NetworkInterfaceName"], &shown["GroupSet"]),
-        (&json!("other"), &json!(["sg-1", "sg-2"]))
+        (&json!("other"), &json!(["sg-sim00001", "sg-default"]))
     );
     let resource = format!("qcs::vpc:ap-guangzhou:uin/100000000001:eni/{eni}");
     let tags = json!({"ResourceList": [resource], "Tags": [{"TagKey": "k", "TagValue": "v"}]});

@@ -2,7 +2,9 @@
 //! schema: its members, their types, and the codes that the action lists.
 
 mod addresses;
+mod eips;
 mod faults;
+mod fuzz;
 mod interfaces;
 mod keys;
 mod limits;

@@ -38,9 +38,9 @@ impl Chosen {
                 _ => return refuse(CloudErrorKind::Invalid, format!("{ip} is not an address of {id}")),
             }
         }
-        let v4 =
-            named.iter().filter(|ip| ip.is_ipv4()).count() as u32 + any + u32::from(self.primary.is_none());
-        let v6 = named.iter().filter(|ip| ip.is_ipv6()).count() as u32 + self.ipv6;
+        let count = |v4: bool| named.iter().filter(|ip| ip.is_ipv4() == v4).count() as u32;
+        let v4 = any.saturating_add(count(true) + u32::from(self.primary.is_none()));
+        let v6 = self.ipv6.saturating_add(count(false));
         for (family, wanted) in [(Family::V4, v4), (Family::V6, v6)] {
             match subnet.pool(family).map(|pool| pool.free()) {
                 _ if wanted == 0 => {}
