@@ -10,7 +10,9 @@ use std::{
 };
 
 use eni_core::{
-    cloud::{Call, Cloud, CloudErrorKind, CloudResult, EniFilter, Lane, PaceConfig, Paced, Pacer},
+    cloud::{
+        Call, Capabilities, Cloud, CloudErrorKind, CloudResult, EniFilter, Lane, PaceConfig, Paced, Pacer,
+    },
     model::{EniId, InstanceId, Limits},
     sim::{Fault, Latency, MemoryCloud, SimEnvironment},
 };
@@ -23,6 +25,8 @@ use tokio::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+/// How long the clouds here may take for a whole listing.
+const LISTING: Duration = Duration::from_secs(120);
 const UNAVAILABLE: Fault = Fault::Before(CloudErrorKind::Unavailable);
 const THROTTLED: Fault = Fault::Before(CloudErrorKind::Throttled { retry_after: None });
 
@@ -43,7 +47,10 @@ impl Bench {
             enis: 4,
             addresses_per_eni: 10,
         };
+        let mut capabilities = Capabilities::default();
+        capabilities.listing_timeout = Some(LISTING);
         let cloud = MemoryCloud::builder()
+            .capabilities(capabilities)
             .subnet("subnet-a", "zone-1", "10.0.0.0/16".parse().unwrap())
             .instance("ins-0", "subnet-a", limits)
             .latency(Latency {
@@ -477,6 +484,29 @@ async fn a_call_that_is_known_to_take_too_long_is_never_started() {
     }
     assert_eq!(bench.calls(), 21);
     assert_eq!(bench.pacer.counts().total().not_started, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_of_everything_may_take_longer_than_a_call_and_no_longer_than_the_cloud_says() {
+    let all = EniFilter::Tags(BTreeMap::new());
+    let some = EniFilter::Ids(vec![EniId::from("eni-0")]);
+    let config = PaceConfig {
+        attempts: 1,
+        ..PaceConfig::default()
+    };
+    let slow = Bench::new(config.clone(), LISTING - SECOND, |_, _| Fault::None);
+    let cloud = slow.pacer.on(Lane::Audit);
+    cloud.enis(&all).await.unwrap();
+    let begun = Instant::now();
+    assert_eq!(kind(cloud.enis(&some).await), CloudErrorKind::Unavailable);
+    assert_eq!(begun.elapsed(), config.call_timeout);
+    let slower = Bench::new(config, LISTING + SECOND, |_, _| Fault::None);
+    let begun = Instant::now();
+    assert_eq!(
+        kind(slower.pacer.on(Lane::Audit).enis(&all).await),
+        CloudErrorKind::Unavailable
+    );
+    assert_eq!(begun.elapsed(), LISTING);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ mod orders;
 mod pages;
 mod turns;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use eni_core::{
@@ -25,6 +25,9 @@ use crate::{
     convert,
     credentials::CredentialSource,
 };
+
+/// How long all pages of a listing may take together: 10,000 ENIs are 100 of them, and the client gives each up in time.
+const LISTING: Duration = Duration::from_secs(120);
 
 /// Tencent Cloud: the ENIs, subnets and instances of one account in one region.
 #[derive(Debug)]
@@ -91,6 +94,7 @@ impl Cloud for TencentCloud {
         capabilities.unassign_batch = BATCH;
         capabilities.describe_batch = PAGE;
         capabilities.ipv6 = true;
+        capabilities.listing_timeout = Some(LISTING);
         capabilities
     }
 

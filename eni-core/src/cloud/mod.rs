@@ -9,7 +9,7 @@ mod call;
 mod error;
 pub mod pace;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use async_trait::async_trait;
 
@@ -37,6 +37,9 @@ pub struct Capabilities {
     pub describe_batch: usize,
     /// ENIs can carry IPv6.
     pub ipv6: bool,
+    /// How long a listing by tags may take where it is made of many requests, each of which the backend gives up in
+    /// time; `None` if it takes no longer than any call.
+    pub listing_timeout: Option<Duration>,
 }
 
 impl Default for Capabilities {
@@ -48,6 +51,7 @@ impl Default for Capabilities {
             unassign_batch: 1,
             describe_batch: 1,
             ipv6: false,
+            listing_timeout: None,
         }
     }
 }

@@ -15,7 +15,8 @@
 //! ```
 //!
 //! What is paced is a call of the trait. A backend that needs several requests for one call, such as
-//! the pages of a long listing, must pace those itself.
+//! the pages of a long listing, must pace those itself, and says how long they may take together
+//! ([`Capabilities::listing_timeout`](super::Capabilities::listing_timeout)).
 
 mod adaptive;
 mod bucket;

@@ -24,7 +24,8 @@ use crate::{
 ///
 /// * A call that cannot end before the deadline is not sent, and is [`CloudErrorKind::NotStarted`].
 /// * A call without an answer at the deadline, or after
-///   [`PaceConfig::call_timeout`](super::PaceConfig::call_timeout), is [`CloudErrorKind::Unavailable`].
+///   [`PaceConfig::call_timeout`](super::PaceConfig::call_timeout), is [`CloudErrorKind::Unavailable`]; a listing
+///   by tags may take [`Capabilities::listing_timeout`].
 /// * A throttled call is repeated, and a reading one that was `Unavailable`, within the attempts, the
 ///   retry budget and the deadline. The error is that of the last sending.
 /// * Dropping a call that waits for its turn sends nothing and costs no token.
@@ -33,12 +34,15 @@ pub struct Paced {
     pacer: Arc<Pacer>,
     lane: Lane,
     deadline: Option<Instant>,
+    /// How long an answer is waited for.
+    timeout: Duration,
     urgent: Option<watch::Receiver<bool>>,
 }
 
 impl Paced {
     pub(super) fn new(pacer: Arc<Pacer>, lane: Lane) -> Self {
         Self {
+            timeout: pacer.config.call_timeout,
             pacer,
             lane,
             deadline: None,
@@ -127,7 +131,7 @@ impl Paced {
         send: &(impl Fn(&'a dyn Cloud) -> BoxFuture<'a, CloudResult<T>> + Sync),
     ) -> CloudResult<T> {
         let sent = Instant::now();
-        let end = sent + self.pacer.config.call_timeout;
+        let end = sent + self.timeout;
         let end = self.deadline.map_or(end, |deadline| deadline.min(end));
         self.pacer.started(call, lane, retry);
         let answer = timeout_at(end, send(self.pacer.cloud.as_ref())).await;
@@ -186,7 +190,16 @@ impl Cloud for Paced {
             EniFilter::Instance(instance) => instance.to_string(),
             EniFilter::Tags(tags) => format!("{tags:?}"),
         };
-        self.call(Call::Enis, resource, |cloud| cloud.enis(filter)).await
+        let patience = match filter {
+            EniFilter::Tags(_) => self.capabilities().listing_timeout,
+            EniFilter::Ids(_) | EniFilter::Instance(_) => None,
+        };
+        let patient = Self {
+            timeout: patience.unwrap_or(self.timeout),
+            ..self.clone()
+        };
+        let answer = patient.call(Call::Enis, resource, |cloud| cloud.enis(filter));
+        answer.await
     }
 
     async fn create_eni(&self, request: &CreateEni) -> CloudResult<Eni> {
