@@ -3,10 +3,14 @@
 //! Only ipamd holds a [`Cloud`]. Decorators in this module wrap one implementation in another, so that
 //! what concerns every cloud is written once: [`Pacer`] paces, limits, repeats and counts calls.
 //! [`Breakers`] remember which subnets are not worth a call.
+//!
+//! How to add a cloud: [`guide`].
 
 mod breaker;
 mod call;
 mod error;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 pub mod pace;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
