@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    Bug, Violation,
+    Bug, Violation, Wire,
     dice::Dice,
     event::Event,
     invariants,
@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) setting: Setting,
     pub(super) cloud: MemoryCloud,
+    /// How processes reach it, if not by calls.
+    wire: Option<Arc<dyn Wire>>,
     /// The world's own connection.
     pub(super) cluster: MemoryCluster,
     pub(super) fabric: Arc<MemoryFabric>,
@@ -86,16 +88,19 @@ impl World {
         cloud: MemoryCloud,
         fabric: Arc<MemoryFabric>,
         truth: Arc<Mutex<Truth>>,
+        wire: impl FnOnce(&MemoryCloud, Arc<SimEnvironment>) -> Option<Arc<dyn Wire>>,
     ) -> Self {
+        let environment = Arc::new(SimEnvironment::new(seed));
         Self {
             seed,
             bug,
             dice,
             setting,
+            wire: wire(&cloud, environment.clone()),
             cloud,
             cluster: MemoryCluster::new(),
             fabric,
-            environment: Arc::new(SimEnvironment::new(seed)),
+            environment,
             truth,
             trace: Mutex::new(Trace::new(print)),
             start: Instant::now(),
@@ -105,6 +110,14 @@ impl World {
             outage: Mutex::new(None),
             violation: Mutex::new(None),
             over: Notify::new(),
+        }
+    }
+
+    /// The cloud as processes reach it.
+    pub(super) fn wire(&self) -> Arc<dyn Cloud> {
+        match &self.wire {
+            Some(wire) => wire.cloud(),
+            None => Arc::new(self.cloud.clone()),
         }
     }
 
@@ -178,6 +191,9 @@ impl World {
     /// Nothing goes wrong any more.
     pub(super) fn calm_down(&self) {
         self.calm.store(true, Ordering::Relaxed);
+        if let Some(wire) = &self.wire {
+            wire.calm_down();
+        }
         *self.outage.lock() = None;
     }
 

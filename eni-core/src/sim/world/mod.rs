@@ -41,7 +41,7 @@ use self::{
     truth::Truth,
     workload::Workload,
 };
-use super::{MemoryCloud, MemoryFabric};
+use super::{MemoryCloud, MemoryFabric, SimEnvironment};
 use crate::{
     cloud::{Cloud, CreateEni},
     model::SubnetId,
@@ -127,6 +127,15 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// A longer way to the cloud than a call, such as a client and a server of its API.
+pub trait Wire: Send + Sync {
+    /// The cloud at the other end.
+    fn cloud(&self) -> Arc<dyn Cloud>;
+
+    /// From now on nothing goes wrong on the way.
+    fn calm_down(&self);
+}
+
 /// Runs one seed.
 ///
 /// # Panics
@@ -138,10 +147,35 @@ pub fn simulate(seed: u64, scenario: &Scenario) -> Outcome {
         .start_paused(true)
         .build()
         .expect("a runtime without I/O needs nothing of the system");
-    runtime.block_on(run(seed, scenario))
+    runtime.block_on(run(seed, scenario, |_, _| None))
 }
 
-async fn run(seed: u64, scenario: &Scenario) -> Outcome {
+/// Runs one seed in which ipamd reaches the cloud by a wire, which `connect` makes within the runtime. What the
+/// system's sockets carry takes its own time, so that a seed need not give the same steps again.
+///
+/// # Panics
+///
+/// If no runtime can be made.
+pub fn simulate_over(
+    seed: u64,
+    scenario: &Scenario,
+    connect: impl FnOnce(&MemoryCloud, Arc<SimEnvironment>) -> Arc<dyn Wire>,
+) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("the system has sockets");
+    runtime.block_on(run(seed, scenario, |cloud, environment| {
+        Some(connect(cloud, environment))
+    }))
+}
+
+async fn run(
+    seed: u64,
+    scenario: &Scenario,
+    wire: impl FnOnce(&MemoryCloud, Arc<SimEnvironment>) -> Option<Arc<dyn Wire>>,
+) -> Outcome {
     let dice = Dice::new(seed);
     let setting = Setting::draw(&dice, scenario);
     let (fabric, truth) = (
@@ -162,6 +196,7 @@ async fn run(seed: u64, scenario: &Scenario) -> Outcome {
         cloud,
         fabric,
         truth,
+        wire,
     ));
     strangers(&world, &subnets).await;
     let violation = tokio::select! {

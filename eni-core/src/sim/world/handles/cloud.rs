@@ -1,22 +1,22 @@
 //! A process's handle of the cloud.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::{Backend, Call, Handle, Trouble, at_once};
+use super::{Backend, Call, Handle, Trouble};
 use crate::{
     cloud::{
         AssignAddresses, Capabilities, Cloud, CloudError, CloudErrorKind, CloudResult, CreateEni, EniFilter,
     },
     model::{Eni, EniId, Instance, InstanceId, Limits, Subnet, SubnetId},
     sim::{
-        Latency, MemoryCloud,
+        Latency,
         world::{
             Bug,
             core::World,
             event::{Event, Order},
-            process::Who,
+            process::Process,
         },
     },
 };
@@ -28,12 +28,12 @@ const NEVER: std::time::Duration = std::time::Duration::from_secs(1_000_000);
 pub(in crate::sim::world) struct SimCloud(pub(in crate::sim::world) Handle);
 
 impl SimCloud {
-    async fn ask<T: Send + 'static>(
+    async fn ask<T: Send + 'static, F: Future<Output = CloudResult<T>> + Send>(
         &self,
         action: &'static str,
         resource: String,
         writes: bool,
-        execute: impl FnOnce(&World, &Who) -> CloudResult<T> + Send + 'static,
+        execute: impl FnOnce(Arc<World>, Arc<Process>) -> F + Send + 'static,
     ) -> CloudResult<T> {
         let call = Call {
             backend: Backend::Cloud,
@@ -48,33 +48,33 @@ impl SimCloud {
             };
             CloudError::new(kind, action, resource, "the simulation wants it so")
         };
-        let run = move |world: &World, who: &Who| {
+        let run = move |world: Arc<World>, process: Arc<Process>| {
+            let who = &process.who;
             world.observe(&Event::Call { who, action });
-            execute(world, who)
+            execute(world, process)
         };
-        self.0.call(call, fail, run).await
+        self.0.travel(call, fail, run).await
     }
 
     /// An order: judged, given, and perhaps never carried out.
-    async fn order<T: Send + 'static>(
+    async fn order<T: Send + 'static, F: Future<Output = CloudResult<T>> + Send>(
         &self,
         action: &'static str,
         order: Owned,
-        give: impl FnOnce(&MemoryCloud) -> CloudResult<T> + Send + 'static,
+        give: impl FnOnce(Arc<dyn Cloud>) -> F + Send + 'static,
     ) -> CloudResult<T> {
         let stuck = self.0.world.strikes(self.0.world.setting.rates.stuck);
         let resource = order.resource();
-        let run = move |world: &World, who: &Who| {
-            let order = order.borrow();
+        let run = async move |world: Arc<World>, process: Arc<Process>| {
+            let (order, who) = (order.borrow(), &process.who);
             world.observe(&Event::Order { who, order });
-            let given = if stuck {
+            if stuck {
                 world.cloud.set_latency(Latency::orders(NEVER));
-                let given = give(&world.cloud);
+            }
+            let given = give(world.wire()).await;
+            if stuck {
                 world.cloud.set_latency(world.setting.latency);
-                given
-            } else {
-                give(&world.cloud)
-            };
+            }
             if given.is_ok() {
                 world.observe(&Event::Ordered(order));
             }
@@ -115,29 +115,29 @@ impl Owned {
 #[async_trait]
 impl Cloud for SimCloud {
     fn capabilities(&self) -> Capabilities {
-        self.0.world.cloud.capabilities()
+        self.0.world.wire().capabilities()
     }
 
     async fn instances(&self, ids: &[InstanceId]) -> CloudResult<Vec<Instance>> {
         let ids = ids.to_vec();
-        self.ask("instances", format!("{ids:?}"), false, move |world, _| {
-            at_once(world.cloud.instances(&ids))
+        self.ask("instances", format!("{ids:?}"), false, async move |world, _| {
+            world.wire().instances(&ids).await
         })
         .await
     }
 
     async fn limits(&self, instance: &InstanceId) -> CloudResult<Limits> {
         let instance = instance.clone();
-        self.ask("limits", instance.to_string(), false, move |world, _| {
-            at_once(world.cloud.limits(&instance))
+        self.ask("limits", instance.to_string(), false, async move |world, _| {
+            world.wire().limits(&instance).await
         })
         .await
     }
 
     async fn subnets(&self, ids: &[SubnetId]) -> CloudResult<Vec<Subnet>> {
         let ids = ids.to_vec();
-        self.ask("subnets", format!("{ids:?}"), false, move |world, _| {
-            at_once(world.cloud.subnets(&ids))
+        self.ask("subnets", format!("{ids:?}"), false, async move |world, _| {
+            world.wire().subnets(&ids).await
         })
         .await
     }
@@ -151,9 +151,9 @@ impl Cloud for SimCloud {
         };
         let audits = matches!(filter, EniFilter::Tags(_));
         let action = if audits { "audit" } else { "enis" };
-        let listed = self.ask(action, resource, false, move |world, _| {
+        let listed = self.ask(action, resource, false, async move |world, _| {
             world.vary_lag();
-            let mut listed = at_once(world.cloud.enis(&filter))?;
+            let mut listed = world.wire().enis(&filter).await?;
             // A cloud that is consistent in the end may leave something out without a word.
             listed.retain(|_| !world.strikes(world.setting.rates.partial));
             for eni in &mut listed {
@@ -183,11 +183,11 @@ impl Cloud for SimCloud {
             world.observe(&Event::Order { who, order });
         }
         let stuck = world.strikes(world.setting.rates.stuck);
-        self.ask("create_eni", request.name.clone(), true, move |world, _| {
+        self.ask("create_eni", request.name.clone(), true, async move |world, _| {
             if stuck {
                 world.cloud.set_latency(Latency::orders(NEVER));
             }
-            let created = at_once(world.cloud.create_eni(&request));
+            let created = world.wire().create_eni(&request).await;
             world.cloud.set_latency(world.setting.latency);
             if let Ok(eni) = &created {
                 world.observe(&Event::Created(eni));
@@ -199,41 +199,43 @@ impl Cloud for SimCloud {
 
     async fn attach_eni(&self, eni: &EniId, instance: &InstanceId) -> CloudResult<()> {
         let (eni, instance) = (eni.clone(), instance.clone());
-        self.order("attach_eni", Owned::Attach(eni.clone()), move |cloud| {
-            at_once(cloud.attach_eni(&eni, &instance))
+        self.order("attach_eni", Owned::Attach(eni.clone()), async move |cloud| {
+            cloud.attach_eni(&eni, &instance).await
         })
         .await
     }
 
     async fn detach_eni(&self, eni: &EniId) -> CloudResult<()> {
         let eni = eni.clone();
-        self.order("detach_eni", Owned::Detach(eni.clone()), move |cloud| {
-            at_once(cloud.detach_eni(&eni))
+        self.order("detach_eni", Owned::Detach(eni.clone()), async move |cloud| {
+            cloud.detach_eni(&eni).await
         })
         .await
     }
 
     async fn delete_eni(&self, eni: &EniId) -> CloudResult<()> {
         let eni = eni.clone();
-        self.order("delete_eni", Owned::Delete(eni.clone()), move |cloud| {
-            at_once(cloud.delete_eni(&eni))
+        self.order("delete_eni", Owned::Delete(eni.clone()), async move |cloud| {
+            cloud.delete_eni(&eni).await
         })
         .await
     }
 
     async fn assign_addresses(&self, eni: &EniId, request: &AssignAddresses) -> CloudResult<Vec<IpAddr>> {
         let (eni, request) = (eni.clone(), request.clone());
-        self.order("assign_addresses", Owned::Assign(eni.clone()), move |cloud| {
-            at_once(cloud.assign_addresses(&eni, &request))
-        })
+        self.order(
+            "assign_addresses",
+            Owned::Assign(eni.clone()),
+            async move |cloud| cloud.assign_addresses(&eni, &request).await,
+        )
         .await
     }
 
     async fn unassign_addresses(&self, eni: &EniId, addresses: &[IpAddr]) -> CloudResult<()> {
         let (eni, ips) = (eni.clone(), addresses.to_vec());
         let order = Owned::Unassign(eni.clone(), ips.clone());
-        self.order("unassign_addresses", order, move |cloud| {
-            at_once(cloud.unassign_addresses(&eni, &ips))
+        self.order("unassign_addresses", order, async move |cloud| {
+            cloud.unassign_addresses(&eni, &ips).await
         })
         .await
     }

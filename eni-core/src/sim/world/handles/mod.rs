@@ -16,7 +16,7 @@ pub(super) use sandboxes::SimSandboxes;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::pending;
+use futures::future::{pending, ready};
 use tokio::time::sleep;
 
 use super::{
@@ -74,7 +74,7 @@ impl Handle {
         }
     }
 
-    /// One call: its fate, its way there, its execution, its way back.
+    /// One call that is executed at once, where it arrives.
     pub(super) async fn call<T, E>(
         &self,
         call: Call,
@@ -84,6 +84,22 @@ impl Handle {
     where
         T: Send + 'static,
         E: Send + 'static,
+    {
+        let execute = |world: Arc<World>, process: Arc<Process>| ready(execute(&world, &process.who));
+        self.travel(call, fail, execute).await
+    }
+
+    /// One call: its fate, its way there, its execution, its way back.
+    pub(super) async fn travel<T, E, F>(
+        &self,
+        call: Call,
+        fail: impl FnOnce(Trouble) -> E,
+        execute: impl FnOnce(Arc<World>, Arc<Process>) -> F + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        F: Future<Output = Result<T, E>> + Send,
     {
         self.while_alive().await;
         let (fate, there, back) = self.draw(&call);
@@ -104,19 +120,19 @@ impl Handle {
             _ => {}
         }
         let (world, process, noted) = (self.world.clone(), self.process.clone(), resource.clone());
-        let run = move || {
-            let result = execute(&world, &process.who);
+        let run = async move || {
+            let result = execute(world.clone(), process.clone()).await;
             let outcome = if result.is_ok() { "ok" } else { "failed" };
             world.step(&process.who, action, noted, outcome);
             result
         };
         let remote = matches!(backend, Backend::Cloud | Backend::Cluster);
         let result = if there.is_zero() {
-            run()
+            run().await
         } else if remote && writes {
             let sent = tokio::spawn(async move {
                 sleep(there).await;
-                run()
+                run().await
             });
             match sent.await {
                 Ok(result) => result,
@@ -125,7 +141,7 @@ impl Handle {
         } else {
             sleep(there).await;
             self.while_alive().await;
-            run()
+            run().await
         };
         if fate == Fate::CrashAfter {
             return self.crash(action, resource).await;
