@@ -5,7 +5,7 @@ use std::{io, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use eni_cloud_tencent::{
-    ApiConfig, Credentials, Endpoint, StaticCredentials, TencentCloud,
+    ApiConfig, Credentials, Endpoint, RenewedCredentials, Role, StaticCredentials, TencentCloud,
     simulator::{Fault, FaultPlan, FaultRule, Rates, Settings, Simulator},
 };
 use eni_core::{
@@ -58,7 +58,11 @@ impl Api {
         simulator.plan_faults(wire_faults());
         let server = simulator.clone();
         tokio::spawn(async move { server.serve(listener).await });
-        let client = TencentCloud::new(&config, Arc::new(StaticCredentials::new(keys)), environment);
+        // Keys that expire; they are handed out by the same gateway.
+        let own = Arc::new(StaticCredentials::new(keys));
+        let role = Role::new("qcs::cam::uin/100000000001:roleName/world", "world");
+        let keys = RenewedCredentials::assumed_role(&config, own, role, environment.clone());
+        let client = TencentCloud::new(&config, Arc::new(keys.expect("a source of keys")), environment);
         Self {
             simulator,
             client: Arc::new(Ticking(client.expect("a client"))),
@@ -80,6 +84,7 @@ fn wire_faults() -> FaultPlan {
             status: 503,
             executed: false,
         },
+        Fault::ExpireTokens,
         Fault::Throttle,
         Fault::FailAfter {
             code: "InternalError".to_owned(),
