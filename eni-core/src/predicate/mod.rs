@@ -1,6 +1,22 @@
 //! Whether a pod's network fits a node.
+//!
+//! [`Rooms`] is the answer of the shared pool: what a node was granted, without what is bound to it and what is being
+//! bound.
+
+mod rooms;
+
+pub use rooms::{Room, Rooms};
 
 use crate::model::{NodeName, Pod};
+
+/// The reason where a node has no address left that it may get: its subnets have none, or others were granted them.
+pub const INSUFFICIENT: &str = "InsufficientIPOrENI";
+
+/// The reason where a node's ENIs carry no more.
+pub const LIMIT: &str = "ENILimitExceed";
+
+/// The best score of a node, the most that the extender protocol knows (`MaxExtenderPriority`).
+pub const BEST: u8 = 10;
 
 /// Why a node does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
