@@ -8,8 +8,7 @@
 //! | mark nodes without addresses for pods | [`NodeMarks`] |
 //! | define the custom resources | [`crd::install`], [`crd::definitions`] |
 //! | see Kubernetes' own objects as the core does | [`pod()`], [`node()`] |
-//!
-//! What is not here yet: the scheduler extender.
+//! | answer `kube-scheduler` | [`extender`] |
 #![deny(missing_docs)]
 
 mod calls;
@@ -19,6 +18,7 @@ pub mod crd;
 mod election;
 mod error;
 mod events;
+pub mod extender;
 mod informer;
 mod item;
 mod kind;

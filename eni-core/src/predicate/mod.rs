@@ -23,7 +23,7 @@ pub const BEST: u8 = 10;
 pub struct Misfit {
     /// A short constant that operators know, such as `InsufficientIPOrENI`.
     pub reason: &'static str,
-    /// The ids behind it.
+    /// The ids behind it, alike on nodes that are alike.
     pub detail: String,
     /// Whether evicting pods from the node could help.
     pub preemption_helps: bool,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{BEST, INSUFFICIENT, LIMIT, Misfit, Predicate};
 use crate::model::{NodeConfig, NodeName, Pod, SubnetId, Uid};
 
-/// How long a binding whose outcome nobody learnt is held for true: a watch tells sooner.
+/// How long a binding is held for true although nothing is heard of it: a watch tells sooner, and no list is older.
 const UNKNOWN: Duration = Duration::from_secs(60);
 
 /// Room on all nodes.
@@ -48,8 +48,16 @@ struct Held {
 #[derive(Debug)]
 struct Taking {
     node: NodeName,
-    /// A binding that is under way, and until when it counts if nothing is heard of it.
-    until: Option<Instant>,
+    /// When its binding began, if that was here.
+    began: Option<Instant>,
+    /// The pod itself showed it.
+    shown: bool,
+}
+
+impl Taking {
+    fn is_recent(&self, now: Instant) -> bool {
+        self.began.is_some_and(|began| now < began + UNKNOWN)
+    }
 }
 
 impl From<&NodeConfig> for Room {
@@ -89,7 +97,7 @@ impl Rooms {
     /// A pod as the cluster shows it. A binding that is under way stays so until the pod shows it.
     pub fn set_pod(&mut self, pod: &Pod) {
         match &pod.node {
-            Some(node) if pod.needs_address() => self.take(&pod.uid, node, None),
+            Some(node) if pod.needs_address() => self.take(&pod.uid, node).shown = true,
             Some(_) => self.release(&pod.uid),
             None => {}
         }
@@ -100,18 +108,10 @@ impl Rooms {
         self.release(uid);
     }
 
-    /// All pods that exist. Bindings under way stay, unless their pods are not among them.
-    pub fn set_pods<'a>(&mut self, pods: impl Iterator<Item = &'a Pod> + Clone) {
+    /// All pods that existed at some time in the last minute: a list may be older than a binding.
+    pub fn set_pods<'a>(&mut self, pods: impl Iterator<Item = &'a Pod> + Clone, now: Instant) {
         let known: BTreeSet<&Uid> = pods.clone().map(|pod| &pod.uid).collect();
-        let gone: Vec<Uid> = self
-            .pods
-            .keys()
-            .filter(|uid| !known.contains(uid))
-            .cloned()
-            .collect();
-        for uid in gone {
-            self.release(&uid);
-        }
+        self.release_if(|uid, taking| !known.contains(uid) && !taking.is_recent(now));
         for pod in pods {
             self.set_pod(pod);
         }
@@ -124,13 +124,13 @@ impl Rooms {
     /// Why the node does not fit; nothing is taken then.
     pub fn begin(&mut self, uid: &Uid, node: &NodeName, now: Instant) -> Result<(), Misfit> {
         self.fits_after(uid, node, 0)?;
-        self.take(uid, node, Some(now + UNKNOWN));
+        self.take(uid, node).began = Some(now);
         Ok(())
     }
 
     /// A binding did not come about. One whose outcome is unknown is not ended: the pod will show it.
     pub fn fail(&mut self, uid: &Uid, node: &NodeName) {
-        let under_way = |taking: &Taking| taking.until.is_some() && taking.node == *node;
+        let under_way = |taking: &Taking| !taking.shown && taking.node == *node;
         if self.pods.get(uid).is_some_and(under_way) {
             self.release(uid);
         }
@@ -138,23 +138,19 @@ impl Rooms {
 
     /// Forgets bindings of which nothing was heard in time.
     pub fn expire(&mut self, now: Instant) {
-        let late = |taking: &Taking| taking.until.is_some_and(|until| until <= now);
-        let late: Vec<Uid> = self
-            .pods
-            .iter()
-            .filter(|(_, taking)| late(taking))
-            .map(|(uid, _)| uid.clone())
-            .collect();
-        for uid in late {
-            tracing::warn!(%uid, "nothing was heard of a binding; its room is free again");
-            self.release(&uid);
-        }
+        self.release_if(|uid, taking| {
+            let late = !taking.shown && !taking.is_recent(now);
+            if late {
+                tracing::warn!(%uid, node = %taking.node, "nothing was heard of a binding; its room is free again");
+            }
+            late
+        });
     }
 
     /// Nodes that are known, pods that take room, and how many of these are being bound.
     pub fn counts(&self) -> [usize; 3] {
         let known = self.nodes.values().filter(|held| held.room.is_some()).count();
-        let under_way = self.pods.values().filter(|taking| taking.until.is_some()).count();
+        let under_way = self.pods.values().filter(|taking| !taking.shown).count();
         [known, self.pods.len(), under_way]
     }
 
@@ -167,7 +163,7 @@ impl Rooms {
         ) else {
             return Err(Misfit {
                 reason: INSUFFICIENT,
-                detail: "it has no NodeENIConfig: ipamd does not know the node yet".to_owned(),
+                detail: "no NodeENIConfig".to_owned(),
                 preemption_helps: false,
             });
         };
@@ -176,42 +172,39 @@ impl Rooms {
         if used.saturating_sub(freed) < room.granted.min(room.capacity) {
             return Ok(());
         }
-        let (reason, detail) = if used >= room.capacity {
-            (
-                LIMIT,
-                format!("its ENIs carry {} pods and have {used}", room.capacity),
-            )
-        } else {
-            let subnets: Vec<&str> = room.subnets.iter().map(SubnetId::as_str).collect();
-            let granted = room.granted;
-            let of = match subnets.is_empty() {
-                true => String::new(),
-                false => format!(" of {}", subnets.join(",")),
-            };
-            (
-                INSUFFICIENT,
-                format!("it may have {granted} addresses{of}, and {used} are taken"),
-            )
+        let subnets: Vec<&str> = room.subnets.iter().map(SubnetId::as_str).collect();
+        let reason = match used >= room.capacity {
+            true => LIMIT,
+            false => INSUFFICIENT,
         };
         Err(Misfit {
             reason,
-            detail,
+            // Alike on all nodes of the same subnets: a scheduler counts nodes by their words.
+            detail: subnets.join(","),
             preemption_helps: room.granted.min(room.capacity) > 0,
         })
     }
 
-    fn take(&mut self, uid: &Uid, node: &NodeName, until: Option<Instant>) {
-        if let Some(taking) = self.pods.get_mut(uid) {
-            if taking.node == *node {
-                // What the pod itself showed is not doubted again.
-                taking.until = taking.until.and(until);
-                return;
-            }
+    fn take(&mut self, uid: &Uid, node: &NodeName) -> &mut Taking {
+        if self.pods.get(uid).is_some_and(|taking| taking.node != *node) {
             self.release(uid);
         }
-        self.nodes.entry(node.clone()).or_default().used += 1;
-        let node = node.clone();
-        self.pods.insert(uid.clone(), Taking { node, until });
+        self.pods.entry(uid.clone()).or_insert_with(|| {
+            self.nodes.entry(node.clone()).or_default().used += 1;
+            Taking {
+                node: node.clone(),
+                began: None,
+                shown: false,
+            }
+        })
+    }
+
+    fn release_if(&mut self, wanted: impl Fn(&Uid, &Taking) -> bool) {
+        let pods = self.pods.iter().filter(|(uid, taking)| wanted(uid, taking));
+        let pods: Vec<Uid> = pods.map(|(uid, _)| uid.clone()).collect();
+        for uid in pods {
+            self.release(&uid);
+        }
     }
 
     fn release(&mut self, uid: &Uid) {
@@ -286,10 +279,7 @@ mod tests {
         rooms.begin(&"two".into(), &node, Instant::now()).unwrap();
         let misfit = rooms.filter(&pod("three", None), &node).unwrap_err();
         assert_eq!((misfit.reason, misfit.preemption_helps), (INSUFFICIENT, true));
-        assert_eq!(
-            misfit.detail,
-            "it may have 2 addresses of subnet-a, and 2 are taken"
-        );
+        assert_eq!(misfit.detail, "subnet-a");
         rooms.fits_after(&"three".into(), &node, 1).unwrap();
         // Asked about itself a pod does not stand in its own way.
         rooms.filter(&pod("two", None), &node).unwrap();
@@ -339,6 +329,20 @@ mod tests {
         assert_eq!(rooms.counts(), [1, 1, 0]);
         rooms.fail(&"shown".into(), &a);
         assert_eq!(rooms.counts(), [1, 1, 0], "what shows is no binding any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_is_older_than_a_binding_does_not_end_it() {
+        let mut rooms = rooms(&[("a", room(3, 9, 0))]);
+        let (a, now) = (NodeName::from("a"), Instant::now());
+        rooms.set_pod(&pod("old", Some("a")));
+        rooms.begin(&"new".into(), &a, now).unwrap();
+        rooms.begin(&"shown".into(), &a, now).unwrap();
+        rooms.set_pod(&pod("shown", Some("a")));
+        rooms.set_pods(std::iter::empty(), now);
+        assert_eq!(rooms.counts(), [1, 2, 1]);
+        rooms.set_pods(std::iter::empty(), now + UNKNOWN);
+        assert_eq!(rooms.counts(), [1, 0, 0]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -403,7 +407,7 @@ mod tests {
                     Step::Gone(pod) => rooms.remove_pod(&uid(pod)),
                     Step::Relist(list) => {
                         let list: Vec<Pod> = list.iter().map(|(number, node)| pod(&number.to_string(), Some(&node.to_string()))).collect();
-                        rooms.set_pods(list.iter());
+                        rooms.set_pods(list.iter(), now);
                     }
                     Step::Expire => rooms.expire(now + UNKNOWN),
                 }
