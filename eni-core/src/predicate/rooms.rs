@@ -154,6 +154,11 @@ impl Rooms {
         [known, self.pods.len(), under_way]
     }
 
+    /// Whether a pod takes room on a node.
+    pub fn is_on(&self, uid: &Uid, node: &NodeName) -> bool {
+        self.pods.get(uid).is_some_and(|taking| taking.node == *node)
+    }
+
     /// Whether a pod fits a node once `freed` pods have left it.
     pub fn fits_after(&self, uid: &Uid, node: &NodeName, freed: u32) -> Result<(), Misfit> {
         let held = self.nodes.get(node);
@@ -167,7 +172,7 @@ impl Rooms {
                 preemption_helps: false,
             });
         };
-        let own = u32::from(self.pods.get(uid).is_some_and(|taking| taking.node == *node));
+        let own = u32::from(self.is_on(uid, node));
         let used = used.saturating_sub(own);
         if used.saturating_sub(freed) < room.granted.min(room.capacity) {
             return Ok(());

@@ -5,7 +5,9 @@
 //! list in which they come whole only the names are read, and those that fit are sent back as they came.
 
 mod answer;
+mod bind;
 mod request;
 
 pub use answer::{Binding, Filtered, Preempted, Reason, Scored, Victims};
+pub use bind::{BindError, Binder};
 pub use request::{Args, BindingArgs, Candidates, PreemptionArgs};

@@ -115,7 +115,7 @@ fn objects(manifest: &str) -> Vec<Value> {
 
 fn all() -> Vec<Value> {
     let manifests = deploy::AGENT.iter().chain(deploy::IPAMD);
-    let manifests = manifests.chain([&deploy::WEBHOOK, &deploy::IP_SCHEDULER_ROLE]);
+    let manifests = manifests.chain(deploy::IP_SCHEDULER).chain([&deploy::WEBHOOK]);
     manifests.flat_map(|manifest| objects(manifest)).collect()
 }
 
@@ -160,7 +160,7 @@ fn every_object_is_named_once_and_every_binding_has_both_ends() {
         .collect();
     assert_eq!(names.len(), all.len(), "{names:?}");
     let bindings = [of_kind(&all, "ClusterRoleBinding"), of_kind(&all, "RoleBinding")].concat();
-    assert_eq!(bindings.len(), 5);
+    assert_eq!(bindings.len(), 7);
     for binding in bindings {
         let role = &binding["roleRef"];
         let mut reference = role.clone();
@@ -221,7 +221,7 @@ fn the_api_server_finds_the_webhook_by_the_name_in_its_certificate() {
 }
 
 #[test]
-fn what_is_applied_together_is_all_but_the_role_that_nothing_is_bound_to() {
+fn what_is_applied_together_is_all_but_the_schedulers_extender() {
     let list: Value = serde_saphyr::from_str(include_str!("../kustomization.yaml")).unwrap();
     let applied: BTreeSet<_> = list["resources"]
         .as_array()
@@ -234,11 +234,32 @@ fn what_is_applied_together_is_all_but_the_role_that_nothing_is_bound_to() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|file| file.ends_with(".yaml"))
         .collect();
-    let left_out = ["kustomization.yaml", "role-ip-scheduler.yaml"];
+    let left_out = [
+        "kustomization.yaml",
+        "ip-scheduler.yaml",
+        "role-ip-scheduler.yaml",
+        "role-ip-scheduler-lease.yaml",
+        "scheduler-config-v1.yaml",
+        "scheduler-config-v1beta1.yaml",
+    ];
     let expected: BTreeSet<_> = there
         .iter()
         .map(String::as_str)
         .filter(|file| !left_out.contains(file))
         .collect();
     assert_eq!(applied, expected);
+}
+
+#[test]
+fn both_configurations_of_the_scheduler_ask_the_extender_for_the_same() {
+    let read = |text: &str| -> Value { serde_saphyr::from_str(text).unwrap() };
+    let mut old = read(deploy::SCHEDULER_CONFIG);
+    let new = read(include_str!("../scheduler-config-v1.yaml"));
+    old["apiVersion"] = "kubescheduler.config.k8s.io/v1".into();
+    assert_eq!(old, new);
+    let extender = &new["extenders"][0];
+    let workload = objects(deploy::IP_SCHEDULER_WORKLOAD);
+    let container = &of_kind(&workload, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0];
+    let timeout = format!("--http-timeout={}", extender["httpTimeout"].as_str().unwrap());
+    assert_eq!(container["args"], json!([timeout]));
 }

@@ -8,6 +8,7 @@ use std::{
 
 use eni_netlink::namespace::Namespace;
 use fabric::nodes::Node;
+use serde_json::{Value, json};
 
 use super::{ClusterError, certificates::Certificates, relay, state::State};
 use crate::kubernetes::{
@@ -56,6 +57,8 @@ pub(super) struct Parts<'a> {
     pub(super) state: &'a State,
     pub(super) binaries: &'a Binaries,
     pub(super) certificates: &'a Certificates,
+    /// Where the scheduler's extender will answer, if there is to be one.
+    pub(super) extender: Option<String>,
 }
 
 impl ControlPlane {
@@ -66,6 +69,7 @@ impl ControlPlane {
             state,
             binaries,
             certificates,
+            ..
         } = parts;
         let directory = &node.directory;
         parts.issue_server()?;
@@ -212,12 +216,14 @@ impl Parts<'_> {
     fn scheduler(&self, server: &str) -> Result<Vec<String>, Unavailable> {
         let config = self.kubeconfig("kube-scheduler", server)?;
         let file = self.node.directory.join("scheduler.json");
-        let options = serde_json::json!({
-            "apiVersion": "kubescheduler.config.k8s.io/v1beta1",
-            "kind": "KubeSchedulerConfiguration",
-            "clientConnection": {"kubeconfig": config},
-            "leaderElection": {"leaderElect": false},
-        });
+        let mut options: Value =
+            serde_saphyr::from_str(deploy::SCHEDULER_CONFIG).expect("the manifests' own tests read it");
+        options["clientConnection"] = json!({"kubeconfig": config});
+        options["leaderElection"] = json!({"leaderElect": false});
+        match &self.extender {
+            Some(extender) => options["extenders"][0]["urlPrefix"] = json!(extender),
+            None => options["extenders"] = json!([]),
+        }
         write_secret(&file, &options.to_string())?;
         let mut arguments = client_arguments(&config);
         arguments.push(format!("--config={}", file.display()));

@@ -33,7 +33,7 @@ use super::{
     CloudEni, ClusterError, Cni, Kubectl, Options,
     certificates::Certificates,
     control_plane::{ControlPlane, Parts},
-    eni::Eni,
+    eni::{self, Eni},
     node::{Member, plan},
     order::{self, Order},
     state::State,
@@ -91,6 +91,10 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
         state: &state,
         binaries: &binaries,
         certificates: &certificates,
+        extender: match options.cni {
+            Cni::Eni => nodes.first().map(|node| eni::extender(node.address)),
+            Cni::Bridge | Cni::None => None,
+        },
     })?;
     progress("the API server serves");
 
@@ -101,7 +105,7 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
     };
     if let Some(eni) = &eni {
         eni.deploy(&vpc, &kubectl)?;
-        progress("ipamd and the agents are deployed");
+        progress("ipamd, the agents and the scheduler's extender are deployed");
     }
     let mut running = Vec::new();
     for (number, node) in (1..).zip(nodes) {

@@ -26,7 +26,11 @@ pub(crate) const CASES: &[Case] = &[
 pub(crate) const LAST: &[Case] = &[
     ("the_data_plane_follows_the_cloud", data_plane_follows),
     ("no_agent_reads_what_is_another_nodes", agents_read_their_own),
+    ("the_schedulers_extender_bound_what_was_scheduled", extender_bound),
 ];
+
+/// As whom the scheduler's extender asks.
+const EXTENDER: &str = "system:serviceaccount:kube-system:tke-eni-ip-scheduler";
 
 /// As whom agents ask.
 const AGENT: &str = "system:serviceaccount:kube-system:tke-eni-agent";
@@ -122,6 +126,22 @@ fn agents_read_their_own(bed: &Bed) -> Outcome {
         assert!(own, "the agent of {node} asks {} {uri}", event["verb"]);
     }
     assert_eq!(seen.len(), 2, "agents of {seen:?} alone ask for anything");
+    Ok(())
+}
+
+/// The scheduler asks nobody else for pods that want an address, and binds none of them itself.
+fn extender_bound(bed: &Bed) -> Outcome {
+    let get = r#"exec 3<>/dev/tcp/127.0.0.1/50055; printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3; cat <&3"#;
+    let metrics = bed.cluster.exec("node-1", &["bash", "-c", get])?;
+    let metrics = String::from_utf8_lossy(&metrics.stdout).into_owned();
+    assert!(metrics.contains("ip_scheduler_leader 1\n"), "{metrics}");
+    let bindings =
+        |event: &&Value| event["verb"] == "create" && event["objectRef"]["subresource"] == "binding";
+    let events = bed.cluster.audit()?;
+    let by_extender = (events.iter().filter(bindings))
+        .filter(|event| event["user"]["username"] == EXTENDER)
+        .count();
+    assert!(by_extender >= BURST, "{by_extender} bindings");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use super::programs::{AGENT, IPAMD};
+use super::programs::{AGENT, IP_SCHEDULER, IPAMD};
 use crate::{
     cluster::ClusterError,
     kubernetes::images::{self, Contents},
@@ -22,6 +22,11 @@ pub(super) fn make(programs: &Path, work: &Path) -> Result<Vec<PathBuf>, Cluster
     let images = [
         ("agent", "docker.io/library/tke-eni-agent:0.1.0", &AGENT[..]),
         ("ipamd", "docker.io/library/tke-eni-ipamd:0.1.0", &IPAMD[..]),
+        (
+            "ip-scheduler",
+            "docker.io/library/tke-eni-ip-scheduler:0.1.0",
+            &IP_SCHEDULER[..],
+        ),
     ];
     images
         .into_iter()

@@ -36,13 +36,26 @@ pub(super) fn objects(account: &Account, topology: &Topology) -> Value {
         },
     })];
     for (manifests, flags) in [(deploy::IPAMD, &ipamd[..]), (deploy::AGENT, &HASTE[..])] {
-        for manifest in manifests {
-            let documents: Vec<Value> =
-                serde_saphyr::from_multiple(manifest).expect("the manifests' own tests read them");
-            items.extend(documents.into_iter().map(|document| with_flags(document, flags)));
-        }
+        items.extend(documents(manifests).map(|document| with_flags(document, flags)));
     }
+    items.extend(documents(deploy::IP_SCHEDULER).map(on_first_node));
     json!({"apiVersion": "v1", "kind": "List", "items": items})
+}
+
+fn documents(manifests: &'static [&'static str]) -> impl Iterator<Item = Value> {
+    let read = |manifest: &&str| -> Vec<Value> {
+        serde_saphyr::from_multiple(manifest).expect("the manifests' own tests read them")
+    };
+    manifests.iter().flat_map(read)
+}
+
+/// Pins a workload to the first node: the scheduler, which has no kube-proxy beside it, looks for its extender there.
+fn on_first_node(mut object: Value) -> Value {
+    if object["kind"] == "Deployment" {
+        object["spec"]["replicas"] = json!(1);
+        object["spec"]["template"]["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": "node-1"});
+    }
+    object
 }
 
 /// Sets the flags of a workload's container; other objects stay as they are.
@@ -77,16 +90,19 @@ mod tests {
         };
         let list = objects(&account, &Topology::new(2));
         let items = list["items"].as_array().unwrap();
-        let arguments = |kind: &str| -> Vec<String> {
-            let workload = items.iter().find(|item| item["kind"] == kind).unwrap();
+        let arguments = |name: &str| -> Vec<String> {
+            let workload = items
+                .iter()
+                .find(|item| item["metadata"]["name"] == name && !item["spec"]["template"].is_null())
+                .unwrap();
             let arguments = &workload["spec"]["template"]["spec"]["containers"][0]["args"];
             serde_json::from_value(arguments.clone()).unwrap()
         };
-        let ipamd = arguments("Deployment");
+        let ipamd = arguments("tke-eni-ipamd");
         let ids = ipamd.iter().filter(|argument| name(argument) == "--clusterid");
         assert_eq!(ids.collect::<Vec<_>>(), ["--clusterid=cls-testbed"]);
         assert!(ipamd.contains(&"--cloud=tencent".to_owned()), "{ipamd:?}");
-        let agent = arguments("DaemonSet");
+        let agent = arguments("tke-eni-agent");
         assert!(
             agent
                 .iter()

@@ -6,7 +6,10 @@ mod images;
 mod manifests;
 mod programs;
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
 
 use eni_netlink::namespace::Namespace;
 use fabric::{nodes::Node, vpc::Vpc};
@@ -15,6 +18,14 @@ use tokio::runtime::Runtime;
 use self::cloud::Account;
 pub(super) use self::programs::{PACKAGES, build};
 use super::{ClusterError, Kubectl};
+
+/// Where the scheduler's extender answers on the node that has it, the first one.
+pub(super) fn extender(node: Ipv4Addr) -> String {
+    format!("http://{node}:{EXTENDER_PORT}")
+}
+
+/// The extender's port, by its manifest.
+const EXTENDER_PORT: u16 = 50055;
 
 /// The network, before nodes are there that run it.
 #[derive(Debug)]

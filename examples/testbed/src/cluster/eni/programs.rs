@@ -12,8 +12,11 @@ pub(super) const AGENT: [&str; 3] = ["tke-eni-agent", "tke-route-eni", "tke-eni-
 /// ipamd.
 pub(super) const IPAMD: [&str; 1] = ["tke-eni-ipamd"];
 
+/// The scheduler's extender.
+pub(super) const IP_SCHEDULER: [&str; 1] = ["tke-eni-ip-scheduler"];
+
 /// The packages that they are of.
-pub(in crate::cluster) const PACKAGES: [&str; 3] = ["agent", "cni", "ipamd"];
+pub(in crate::cluster) const PACKAGES: [&str; 4] = ["agent", "cni", "ipamd", "ip-scheduler"];
 
 /// Has cargo build them into `directory`, if cargo runs us: it knows best what is out of date.
 pub(in crate::cluster) fn build(directory: &Path) -> io::Result<()> {
