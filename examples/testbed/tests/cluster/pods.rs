@@ -188,11 +188,16 @@ fn nobody_is_refused(bed: &Bed) -> Outcome {
                 .any(|(start, ready)| (*start..=*ready).contains(&received))
         })
     };
+    // Nobody may make anything in a namespace that is being deleted, whatever their rights.
+    let ends = |event: &Value| {
+        let message = event["responseStatus"]["message"].as_str();
+        message.is_some_and(|message| message.contains("because it is being terminated"))
+    };
     let refused: Vec<String> = bed
         .cluster
         .audit()?
         .iter()
-        .filter(|event| event["responseStatus"]["code"] == 403 && !meanwhile(event))
+        .filter(|event| event["responseStatus"]["code"] == 403 && !meanwhile(event) && !ends(event))
         .map(|event| {
             format!(
                 "{} {} {}",
