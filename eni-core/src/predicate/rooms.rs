@@ -117,6 +117,16 @@ impl Rooms {
         }
     }
 
+    /// All pods as they are now. Of those bound by another process a list that comes later may still be older.
+    pub fn confirm_pods<'a>(&mut self, pods: impl Iterator<Item = &'a Pod> + Clone, now: Instant) {
+        self.set_pods(pods.clone(), now);
+        for pod in pods {
+            if let Some(taking) = self.pods.get_mut(&pod.uid) {
+                taking.began = Some(now);
+            }
+        }
+    }
+
     /// Takes room for a pod whose binding begins. One that was begun to another node ends with this.
     ///
     /// # Errors
@@ -347,6 +357,13 @@ mod tests {
         rooms.set_pods(std::iter::empty(), now);
         assert_eq!(rooms.counts(), [1, 2, 1]);
         rooms.set_pods(std::iter::empty(), now + UNKNOWN);
+        assert_eq!(rooms.counts(), [1, 0, 0]);
+
+        let theirs = [pod("theirs", Some("a"))];
+        rooms.confirm_pods(theirs.iter(), now);
+        rooms.set_pods(std::iter::empty(), now);
+        assert_eq!(rooms.counts(), [1, 1, 0]);
+        rooms.remove_pod(&"theirs".into());
         assert_eq!(rooms.counts(), [1, 0, 0]);
     }
 

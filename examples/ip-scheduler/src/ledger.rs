@@ -65,7 +65,8 @@ impl Ledger {
     pub async fn refresh(&self, cluster: &dyn Cluster) -> ClusterResult<()> {
         let pods = cluster.pods().list(&Scope::All).await?;
         let configs = cluster.node_configs().list(&Scope::All).await?;
-        self.set_pods(pods.into_iter().map(|read| read.object).collect());
+        let pods: Vec<Pod> = pods.into_iter().map(|read| read.object).collect();
+        self.write(|rooms| rooms.confirm_pods(pods.iter(), Instant::now()));
         self.set_nodes(configs.into_iter().map(|read| read.object).collect());
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The stages of the gate, in the order in which they run: what fails fast comes first.
 
 mod cargo;
+mod compare;
 mod conformance;
 mod dependencies;
 mod house;
@@ -89,6 +90,12 @@ pub(crate) static ALL: &[Stage] = &[
         purpose: "3 nodes and 60 pods on this machine",
         long: false,
         run: play::play,
+    },
+    Stage {
+        name: "compare",
+        purpose: "our plugin and the reference ones side by side, once",
+        long: false,
+        run: compare::compare,
     },
     Stage {
         name: "conformance",
