@@ -53,6 +53,11 @@ pub(crate) trait Kind: Object {
 pub(crate) trait Written: Kind<Wire = Value> {
     /// Our part of the object: what we know, and nothing else.
     fn write(&self) -> Value;
+
+    /// The same of an object that does not exist yet.
+    fn fresh(&self) -> Value {
+        self.write()
+    }
 }
 
 impl Kind for NodeConfig {
@@ -72,6 +77,10 @@ impl Kind for NodeConfig {
 impl Written for NodeConfig {
     fn write(&self) -> Value {
         wire::node_config::write(self)
+    }
+
+    fn fresh(&self) -> Value {
+        wire::node_config::fresh(self)
     }
 }
 

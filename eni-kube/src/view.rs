@@ -111,7 +111,7 @@ impl<T: Written> Store<T> for View<T> {
     async fn create(&self, object: T) -> ClusterResult<Versioned<T>> {
         let key = object.key();
         let request = requests::<T>(parts(&key).0);
-        let written = self.backing.calls.create(&request, &object.write()).await;
+        let written = self.backing.calls.create(&request, &object.fresh()).await;
         self.written(&key, written)
     }
 

@@ -49,6 +49,8 @@ fn merge_maps(
         let known = before.and_then(|before| before.get(key)).unwrap_or(&Value::Null);
         match whole.get_mut(key) {
             Some(old) => merge(old, known, value),
+            // What is read as if it were there, and is left so, stays away.
+            None if known == value => {}
             None => {
                 whole.insert(key.clone(), value.clone());
             }
@@ -94,6 +96,16 @@ mod tests {
     fn what_we_leave_out_now_goes() {
         let whole = json!({"ours": 1, "theirs": 2});
         assert_eq!(merged(whole, json!({"ours": 1}), json!({})), json!({"theirs": 2}));
+    }
+
+    #[test]
+    fn what_was_read_as_if_it_were_there_is_not_written() {
+        let known = json!({"ours": 1, "usual": {"n": 0}});
+        let after = json!({"ours": 2, "usual": {"n": 0}});
+        assert_eq!(merged(json!({"ours": 1}), known.clone(), after), json!({"ours": 2}));
+        let after = json!({"ours": 1, "usual": {"n": 1}});
+        let expected = json!({"ours": 1, "usual": {"n": 1}});
+        assert_eq!(merged(json!({"ours": 1}), known, after), expected);
     }
 
     #[test]

@@ -66,6 +66,17 @@ pub(crate) fn write(config: &NodeConfig) -> Value {
     })
 }
 
+/// Without an agent's report that says nothing: who looks at the object sees that no agent has reported yet.
+pub(crate) fn fresh(config: &NodeConfig) -> Value {
+    let mut object = write(config);
+    if config.agent == AgentReport::default()
+        && let Some(fields) = object.as_object_mut()
+    {
+        fields.remove("agent");
+    }
+    object
+}
+
 impl From<Status> for NodePool {
     fn from(status: Status) -> Self {
         Self {

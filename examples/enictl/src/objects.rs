@@ -20,7 +20,7 @@ pub struct NodeConfig {
     pub spec: NodeSpec,
     /// What ipamd published; `None` until it has.
     pub status: Option<Pool>,
-    /// What the agent reported; empty until it has.
+    /// What the agent reported; `None` until it has.
     pub agent: Option<Report>,
 }
 
@@ -98,7 +98,7 @@ pub struct Report {
     /// Sandboxes that wait.
     #[serde(default)]
     pub short: usize,
-    /// Addresses that the node advertises; 0 until the agent has reported, since ipamd makes this part empty.
+    /// Addresses that the node advertises.
     #[serde(default)]
     pub advertised: usize,
 }
