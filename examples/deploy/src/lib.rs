@@ -17,6 +17,9 @@ pub const IPAMD_LEASE_ROLE: &str = include_str!("../role-ipamd-lease.yaml");
 /// What the extender's election needs beyond TKE's role.
 pub const IP_SCHEDULER_LEASE_ROLE: &str = include_str!("../role-ip-scheduler-lease.yaml");
 
+/// What lets those who may view a cluster use `enictl`.
+pub const VIEW_ROLE: &str = include_str!("../role-view.yaml");
+
 /// The account of the agents, and the DaemonSet.
 pub const AGENT_WORKLOAD: &str = include_str!("../agent.yaml");
 

@@ -7,7 +7,7 @@ use gtmpl::{Context, FuncError, Template};
 use gtmpl_value::Value as Hole;
 use serde_json::{Value, json};
 
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 8] = [
     ("role-agent", include_str!("../chart/templates/role-agent.yaml")),
     ("role-ipamd", include_str!("../chart/templates/role-ipamd.yaml")),
     (
@@ -17,6 +17,11 @@ const TEMPLATES: [(&str, &str); 6] = [
     ("ipamd", include_str!("../chart/templates/ipamd.yaml")),
     ("agent", include_str!("../chart/templates/agent.yaml")),
     ("webhook", include_str!("../chart/templates/webhook.yaml")),
+    ("role-view", include_str!("../chart/templates/role-view.yaml")),
+    (
+        "ip-scheduler",
+        include_str!("../chart/templates/ip-scheduler.yaml"),
+    ),
 ];
 
 /// The values of the chart, with those that every user gives.
@@ -119,11 +124,21 @@ fn with_its_defaults_it_is_the_manifests() {
         deploy::IPAMD_WORKLOAD,
         deploy::AGENT_WORKLOAD,
         deploy::WEBHOOK,
+        deploy::VIEW_ROLE,
     ];
+    let extender = manifests.iter().chain(deploy::IP_SCHEDULER);
+    let mut values = values();
+    for (enabled, manifests) in [(false, manifests.to_vec()), (true, extender.copied().collect())] {
+        values["ipScheduler"]["enabled"] = json!(enabled);
+        is_the_same(&chart(&values), &manifests);
+    }
+}
+
+fn is_the_same(chart: &[Value], manifests: &[&str]) {
     let manifests = manifests
         .iter()
         .flat_map(|manifest| serde_saphyr::from_multiple::<Value>(manifest).unwrap());
-    let (chart, manifests) = (chart(&values()), manifests.collect::<Vec<_>>());
+    let manifests: Vec<Value> = manifests.collect();
     for (ours, theirs) in chart.iter().zip(&manifests) {
         assert_eq!(ours, theirs);
     }
@@ -145,6 +160,9 @@ fn every_value_has_its_effect() {
     values["ipamd"]["nodeCondition"] = json!(true);
     values["ipamd"]["extraArgs"] = json!(["--eni-quota=3"]);
     values["ipamd"]["env"] = json!([{"name": "A", "value": "b"}]);
+    values["ipScheduler"] = json!({
+        "enabled": true, "replicas": 3, "httpTimeout": "5s", "extraArgs": ["--listen=0.0.0.0:1"], "resources": {},
+    });
     values["agent"]["runtimeDirectory"] = json!("/run/k3s");
     values["agent"]["extraArgs"] = json!(["--bandwidth"]);
     values["webhook"]["port"] = json!(9443);
@@ -182,6 +200,10 @@ fn every_value_has_its_effect() {
             "--server-name=add-pod-eni-ip-limit-webhook.tke-eni-ip-webhook.svc",
             "--log-level=debug",
         ]
+    );
+    assert_eq!(
+        flags(&chart, "tke-eni-ip-scheduler"),
+        ["--http-timeout=5s", "--log-level=debug", "--listen=0.0.0.0:1"]
     );
     let specs = chart.iter().map(|object| &object["spec"]["template"]["spec"]);
     for spec in specs.filter(|spec| !spec.is_null()) {

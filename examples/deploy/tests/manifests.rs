@@ -115,7 +115,9 @@ fn objects(manifest: &str) -> Vec<Value> {
 
 fn all() -> Vec<Value> {
     let manifests = deploy::AGENT.iter().chain(deploy::IPAMD);
-    let manifests = manifests.chain(deploy::IP_SCHEDULER).chain([&deploy::WEBHOOK]);
+    let manifests = manifests
+        .chain(deploy::IP_SCHEDULER)
+        .chain([&deploy::WEBHOOK, &deploy::VIEW_ROLE]);
     manifests.flat_map(|manifest| objects(manifest)).collect()
 }
 
