@@ -67,10 +67,10 @@ pub struct Claim {
     pub request: ClaimRequest,
     /// The workload with which the claim goes; `None`: it goes with none.
     pub workload: Option<Workload>,
-    /// The pod that owns the address. It stays here when the pod is gone, until another follows it. The
-    /// scheduler's extender writes it too, when it binds the pod.
+    /// The pod that owns the address. It stays here when the pod is gone, until another follows it, which
+    /// ipamd decides: the scheduler's extender binds no pod whose uid is not the claim's.
     pub pod: Uid,
-    /// The node that the pod was bound to; written by the extender too. An agent reads the claims of its own.
+    /// The node that the pod was bound to; the extender writes it right before it binds the pod. An agent reads the claims of its own.
     pub node: Option<NodeName>,
     /// The subnet of the address, or the one that it is to come from; written by the extender too.
     pub subnet: Option<SubnetId>,
