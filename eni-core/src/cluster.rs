@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::model::{EniRecord, Node, NodeConfig, NodeName, Pod, PodKey};
+use crate::model::{Claim, EniRecord, Node, NodeConfig, NodeName, Pod, PodKey};
 
 /// An object that a cluster keeps.
 pub trait Object: Clone + fmt::Debug + Send + Sync + 'static {
@@ -40,6 +40,18 @@ impl Object for EniRecord {
 
     fn node(&self) -> Option<&NodeName> {
         Some(&self.node)
+    }
+}
+
+impl Object for Claim {
+    const KIND: &'static str = "VpcIPClaim";
+
+    fn key(&self) -> String {
+        self.key.to_string()
+    }
+
+    fn node(&self) -> Option<&NodeName> {
+        self.node.as_ref()
     }
 }
 
@@ -205,6 +217,8 @@ pub trait Cluster: Send + Sync {
     fn node_configs(&self) -> Arc<dyn Store<NodeConfig>>;
     /// VpcENI objects.
     fn eni_records(&self) -> Arc<dyn Store<EniRecord>>;
+    /// VpcIPClaim objects.
+    fn claims(&self) -> Arc<dyn Store<Claim>>;
     /// Pods.
     fn pods(&self) -> Arc<dyn Reader<Pod>>;
     /// Nodes.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use eni_core::{
     cluster::{Cluster, Event, Reader, Store},
     env::Environment,
-    model::{EniRecord, Node, NodeConfig, Pod},
+    model::{Claim, EniRecord, Node, NodeConfig, Pod},
 };
 use kube::Client;
 
@@ -48,6 +48,7 @@ impl KubeOptions {
 pub struct KubeCluster {
     node_configs: Arc<View<NodeConfig>>,
     eni_records: Arc<View<EniRecord>>,
+    claims: Arc<View<Claim>>,
     pods: Arc<View<Pod>>,
     nodes: Arc<View<Node>>,
     reporter: Reporter,
@@ -74,6 +75,7 @@ impl KubeCluster {
         Self {
             node_configs: Arc::new(View::new(backing.clone())),
             eni_records: Arc::new(View::new(backing.clone())),
+            claims: Arc::new(View::new(backing.clone())),
             pods: Arc::new(View::new(backing.clone())),
             nodes: Arc::new(View::new(backing)),
             reporter,
@@ -95,6 +97,10 @@ impl Cluster for KubeCluster {
 
     fn eni_records(&self) -> Arc<dyn Store<EniRecord>> {
         self.eni_records.clone()
+    }
+
+    fn claims(&self) -> Arc<dyn Store<Claim>> {
+        self.claims.clone()
     }
 
     fn pods(&self) -> Arc<dyn Reader<Pod>> {

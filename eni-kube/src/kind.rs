@@ -2,7 +2,7 @@
 
 use eni_core::{
     cluster::Object,
-    model::{EniRecord, Node, NodeConfig, NodeName, Pod},
+    model::{Claim, EniRecord, Node, NodeConfig, NodeName, Pod},
 };
 use k8s_openapi::api::core::v1;
 use kube::core::Request;
@@ -101,6 +101,26 @@ impl Kind for EniRecord {
 impl Written for EniRecord {
     fn write(&self) -> Value {
         wire::eni_record::write(self)
+    }
+}
+
+impl Kind for Claim {
+    type Wire = Value;
+    const PLURAL: &'static str = "vpcipclaims";
+    const OF_NODE: Selector = Selector::Label(NODE_LABEL);
+
+    fn read(wire: &Value) -> Result<Self, String> {
+        wire::claim::read(wire)
+    }
+
+    fn original(wire: Value) -> Option<Value> {
+        Some(wire)
+    }
+}
+
+impl Written for Claim {
+    fn write(&self) -> Value {
+        wire::claim::write(self)
     }
 }
 

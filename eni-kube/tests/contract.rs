@@ -48,6 +48,9 @@ contract![
     a_watch_shows_creation_change_and_deletion,
     a_watch_keeps_to_its_scope,
     an_object_that_leaves_the_scope_is_deleted,
+    a_claim_is_read_whole,
+    a_claim_follows_its_node_and_leaves_every_scope_with_none,
+    a_claims_late_writer_conflicts_and_changes_nothing,
 ];
 
 /// The suite's own macro makes tests for the standard runner, so its list is repeated here.

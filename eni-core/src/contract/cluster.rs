@@ -8,8 +8,8 @@ use futures::{StreamExt, future::join_all, stream::BoxStream};
 use crate::{
     cluster::{Cluster, ClusterError, Object, Scope, Version, Versioned, WatchEvent, modify},
     model::{
-        AgentReport, EniRecord, Generation, Intent, Limits, NodeConfig, NodePool, NodeSpec, PoolAddress,
-        PoolEni, WarmRange,
+        AgentReport, Claim, ClaimPhase, ClaimRequest, DeletePolicy, EniRecord, Generation, Intent, Limits,
+        NodeConfig, NodePool, NodeSpec, PodKey, PoolAddress, PoolEni, WarmRange, Workload,
     },
 };
 
@@ -378,4 +378,78 @@ pub async fn an_object_that_leaves_the_scope_is_deleted(harness: &dyn ClusterHar
     read.object.node = "node-b".into();
     records.update(read).await.expect("an update");
     watched.until(BTreeMap::is_empty).await;
+}
+
+fn claim() -> Claim {
+    Claim::new(
+        PodKey::new("default", "web-0"),
+        "uid-1".into(),
+        ClaimRequest::default(),
+    )
+}
+
+/// A claim keeps every field, and a cleared one stays cleared.
+pub async fn a_claim_is_read_whole(harness: &dyn ClusterHarness) {
+    let claims = harness.cluster().claims();
+    let whole = Claim {
+        request: ClaimRequest {
+            policy: DeletePolicy::Never,
+            address: Some([10, 0, 0, 9].into()),
+            subnets: vec!["subnet-1".into(), "subnet-2".into()],
+            keep: Some(Duration::from_secs(300)),
+        },
+        workload: Some(Workload {
+            kind: "StatefulSet".into(),
+            name: "web".into(),
+            uid: "uid-w".into(),
+        }),
+        node: Some("node-a".into()),
+        subnet: Some("subnet-1".into()),
+        addresses: [[10, 0, 0, 9].into(), "fd00::9".parse().expect("an address")]
+            .into_iter()
+            .collect(),
+        phase: ClaimPhase::Retained,
+        reason: Some("its pod is gone".to_owned()),
+        expiry: Some("2030-01-02T03:04:05Z".parse().expect("a time")),
+        released: Some("uid-1".into()),
+        ..claim()
+    };
+    let mut read = claims.create(whole.clone()).await.expect("a new claim");
+    assert_eq!(claims.get("default/web-0").await.expect("the claim"), read);
+    assert_eq!(read.object, whole);
+    read.object = claim();
+    claims.update(read).await.expect("an update");
+    assert_eq!(
+        claims.get("default/web-0").await.expect("the claim").object,
+        claim()
+    );
+}
+
+/// "The node it concerns": a claim is seen by the agent of its pod's node alone.
+pub async fn a_claim_follows_its_node_and_leaves_every_scope_with_none(harness: &dyn ClusterHarness) {
+    let claims = harness.cluster().claims();
+    let mut on_a = Watched::begin(claims.watch(Scope::Node("node-a".into()))).await;
+    let mut on_b = Watched::begin(claims.watch(Scope::Node("node-b".into()))).await;
+    let mut read = claims.create(claim()).await.expect("a new claim");
+    for (node, a, b) in [(Some("node-a"), 1, 0), (Some("node-b"), 0, 1), (None, 0, 0)] {
+        read.object.node = node.map(Into::into);
+        read = claims.update(read).await.expect("an update");
+        on_a.until(|known| known.len() == a).await;
+        on_b.until(|known| known.len() == b).await;
+    }
+    assert_eq!(claims.list(&Scope::All).await.expect("a listing"), [read]);
+}
+
+/// Who decided on an old state of a claim, such as a replaced leader, changes nothing.
+pub async fn a_claims_late_writer_conflicts_and_changes_nothing(harness: &dyn ClusterHarness) {
+    let claims = harness.cluster().claims();
+    let first = claims.create(claim()).await.expect("a new claim");
+    let mut adopted = first.clone();
+    adopted.object.pod = "uid-2".into();
+    let adopted = claims.update(adopted).await.expect("an update");
+    let mut late = first.clone();
+    late.object.phase = ClaimPhase::Releasing;
+    is_conflict(claims.update(late).await);
+    is_conflict(claims.delete("default/web-0", Some(&first.version)).await);
+    assert_eq!(claims.get("default/web-0").await.expect("the claim"), adopted);
 }

@@ -1,6 +1,7 @@
 //! Values only: what the system talks about. No I/O, no async, no decisions.
 
 mod address;
+mod claim;
 mod eni;
 mod ids;
 mod instance;
@@ -11,6 +12,7 @@ mod sandbox;
 mod subnet;
 
 pub use address::{Families, Family, PodAddresses};
+pub use claim::{Claim, ClaimPhase, ClaimRequest, DeletePolicy, Workload};
 pub use eni::{Eni, EniAddress, EniKind, EniRecord, EniState, Intent};
 pub use ids::{
     EniId, Generation, InstanceId, InvalidMac, Mac, NodeName, SecurityGroupId, SubnetId, Uid, VpcId, Zone,

@@ -4,6 +4,7 @@
 
 mod advertise;
 mod choice;
+pub mod claim;
 mod departure;
 mod grant;
 mod leak;

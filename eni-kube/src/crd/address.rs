@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Definition,
-    schema::{address, kind, object, text, word},
+    schema::{address, count, kind, list, object, text, word},
 };
 
 pub(super) fn vpc_ip() -> Definition {
@@ -34,10 +34,25 @@ pub(super) fn vpc_ip_claim() -> Definition {
         "subnet": text("The subnet of the address."),
         "podUID": text("The pod that owns the address; another pod of the same name has another."),
         "deletePolicy": word("Whether the address goes with the pod.", &["Immediate", "Never"]),
+        "nominatedIP": address("The one address that will do."),
+        "nominatedSubnets": list("The only subnets that will do, best first.", json!({"type": "string"})),
+        "keepSeconds": count("For how long the address is kept without a pod; absent: for ever."),
+        "workload": object("The workload with which the claim goes.", &["kind", "name", "uid"], json!({
+            "kind": text("Such as StatefulSet."),
+            "name": text("Its name, in the claim's namespace."),
+            "uid": text("Another workload of the same name has another."),
+        })),
     });
     let status = json!({
-        "phase": text("Where it stands."),
-        "ip": address("The address."),
+        "phase": word("Where it stands.", &["Pending", "Assigned", "Retained", "Releasing"]),
+        "reason": text("Why it stands there."),
+        "ip": address("The address; of two the one of IPv4."),
+        "ipv6": address("The address of IPv6 beside one of IPv4."),
+        "expiry": {
+            "type": "string",
+            "format": "date-time",
+            "description": "When a kept address goes back to its subnet.",
+        },
         "released": text("The uid of the pod whose wiring the node's agent has taken down."),
     });
     Definition {

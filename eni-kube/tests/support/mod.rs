@@ -89,7 +89,7 @@ impl Bed {
     }
 
     async fn clear(&self) {
-        for path in [NODE_CONFIGS, ENI_RECORDS, NODES, PODS, EVENTS, LEASES] {
+        for path in [NODE_CONFIGS, ENI_RECORDS, CLAIMS, NODES, PODS, EVENTS, LEASES] {
             let list: Value = self.call(Request::new(path).list(&Default::default())).await;
             for object in list["items"].as_array().into_iter().flatten() {
                 let name = object["metadata"]["name"].as_str().expect("a name");
@@ -137,6 +137,8 @@ impl Bed {
 pub const NODE_CONFIGS: &str = "/apis/networking.tke.cloud.tencent.com/v1/nodeeniconfigs";
 /// Where objects are.
 pub const ENI_RECORDS: &str = "/apis/networking.tke.cloud.tencent.com/v1/vpcenis";
+/// Where objects are.
+pub const CLAIMS: &str = "/apis/networking.tke.cloud.tencent.com/v1/namespaces/default/vpcipclaims";
 /// Where objects are.
 pub const NODES: &str = "/api/v1/nodes";
 /// Where objects are.

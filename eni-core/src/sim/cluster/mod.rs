@@ -18,7 +18,7 @@ use view::View;
 use super::{Fault, FaultHook};
 use crate::{
     cluster::{Cluster, ClusterError, Event, Object, Reader, Store, Versioned},
-    model::{EniRecord, Node, NodeConfig, NodeName, Pod, PodKey},
+    model::{Claim, EniRecord, Node, NodeConfig, NodeName, Pod, PodKey},
 };
 
 /// A cluster in memory, seen through one connection. Clones share both.
@@ -35,6 +35,7 @@ pub struct MemoryCluster {
 struct Objects {
     node_configs: Arc<Table<NodeConfig>>,
     eni_records: Arc<Table<EniRecord>>,
+    claims: Arc<Table<Claim>>,
     pods: Arc<Table<Pod>>,
     nodes: Arc<Table<Node>>,
     events: Mutex<Vec<Event>>,
@@ -155,6 +156,10 @@ impl Cluster for MemoryCluster {
 
     fn eni_records(&self) -> Arc<dyn Store<EniRecord>> {
         self.view(&self.objects.eni_records)
+    }
+
+    fn claims(&self) -> Arc<dyn Store<Claim>> {
+        self.view(&self.objects.claims)
     }
 
     fn pods(&self) -> Arc<dyn Reader<Pod>> {

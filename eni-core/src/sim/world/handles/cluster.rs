@@ -12,7 +12,7 @@ use crate::{
         Cluster, ClusterError, ClusterResult, Event as Report, Object, Reader, Scope, Store, Subject,
         Version, Versioned, WatchEvent,
     },
-    model::{EniRecord, Node, NodeConfig, Pod, PoolAddress},
+    model::{Claim, EniRecord, Node, NodeConfig, Pod, PoolAddress},
     sim::{
         MemoryCluster,
         world::{Bug, core::World, event::Event, process::Who},
@@ -37,6 +37,13 @@ impl Cluster for SimCluster {
         Arc::new(View {
             handle: self.handle.clone(),
             inner: self.connection.eni_records(),
+        })
+    }
+
+    fn claims(&self) -> Arc<dyn Store<Claim>> {
+        Arc::new(View {
+            handle: self.handle.clone(),
+            inner: self.connection.claims(),
         })
     }
 

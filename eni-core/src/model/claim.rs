@@ -1,0 +1,112 @@
+//! A pod's claim on a static address, which may outlive the pod.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{NodeName, PodAddresses, PodKey, SubnetId, Uid};
+
+/// Whether a static address goes with its pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeletePolicy {
+    /// It goes back to its subnet when the pod is gone.
+    #[default]
+    Immediate,
+    /// It is kept for the next pod of the name.
+    Never,
+}
+
+/// The workload that makes a claim's pods, such as a StatefulSet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// Its kind, such as `StatefulSet`.
+    pub kind: Arc<str>,
+    /// Its name, in the claim's namespace.
+    pub name: Arc<str>,
+    /// Its uid: a workload made anew under the name is another.
+    pub uid: Uid,
+}
+
+/// What a pod asks of its static address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// Whether the address goes with the pod.
+    pub policy: DeletePolicy,
+    /// The one address that will do.
+    pub address: Option<IpAddr>,
+    /// The only subnets that will do, best first; empty: any.
+    pub subnets: Vec<SubnetId>,
+    /// For how long the address is kept without a pod; `None`: for ever.
+    pub keep: Option<Duration>,
+}
+
+/// Where a claim stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ClaimPhase {
+    /// Its pod has no address that it may use yet; the claim's reason says why.
+    #[default]
+    Pending,
+    /// The address is on an ENI of the claim's node, and the claim's pod may use it.
+    Assigned,
+    /// The address is kept, and no pod has it.
+    Retained,
+    /// The address goes back to its subnet, and the claim after it.
+    Releasing,
+}
+
+/// The claim of the pods of one name on a static address (the kind `VpcIPClaim`).
+///
+/// The claim alone says who owns the address: the pod with its uid, on its node. What an agent keeps is a cache
+/// of that. Everything is ipamd's to write but what says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The name of the pod, and of the claim.
+    pub key: PodKey,
+    /// What is asked for, as the pod that the claim was made for wanted it.
+    pub request: ClaimRequest,
+    /// The workload with which the claim goes; `None`: it goes with none.
+    pub workload: Option<Workload>,
+    /// The pod that owns the address. It stays here when the pod is gone, until another follows it, which
+    /// ipamd decides: the scheduler's extender binds no pod whose uid is not the claim's.
+    pub pod: Uid,
+    /// The node that the pod was bound to; the extender writes it right before it binds the pod. An agent reads the claims of its own.
+    pub node: Option<NodeName>,
+    /// The subnet of the address, or the one that it is to come from; written by the extender too.
+    pub subnet: Option<SubnetId>,
+    /// The address; none before it was chosen.
+    pub addresses: PodAddresses,
+    /// Where it stands.
+    pub phase: ClaimPhase,
+    /// Why it stands there, for an operator.
+    pub reason: Option<String>,
+    /// When a kept address goes back to its subnet: written once, when its pod was found gone, and taken away
+    /// when another pod follows it.
+    pub expiry: Option<Timestamp>,
+    /// The pod whose wiring is down for good. The agent's to write.
+    pub released: Option<Uid>,
+}
+
+impl Claim {
+    /// The claim that a pod begins with.
+    pub fn new(key: PodKey, pod: Uid, request: ClaimRequest) -> Self {
+        Self {
+            key,
+            request,
+            workload: None,
+            pod,
+            node: None,
+            subnet: None,
+            addresses: PodAddresses::default(),
+            phase: ClaimPhase::Pending,
+            reason: None,
+            expiry: None,
+            released: None,
+        }
+    }
+
+    /// Whether the owner's wiring was taken down by its agent.
+    pub fn is_released(&self) -> bool {
+        self.released.as_ref() == Some(&self.pod)
+    }
+}

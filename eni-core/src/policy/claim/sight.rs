@@ -1,0 +1,36 @@
+//! What is known about a claim's surroundings when its next step is decided.
+
+use jiff::Timestamp;
+
+use crate::model::{NodeName, Pod};
+
+/// Where a claim's address is, by a complete listing of the cloud.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// Not known, or a call about it is under way or has an unknown outcome.
+    Unknown,
+    /// On no ENI.
+    Free,
+    /// On an ENI of ours that is attached to a node.
+    On(NodeName),
+    /// On an ENI of ours that is attached to no node.
+    Parked,
+    /// Somebody else has it.
+    Taken,
+}
+
+/// What is known about a claim's surroundings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimSight<'a> {
+    /// The pod of the claim's name, by a complete reading; `None`: there is none.
+    pub pod: Option<&'a Pod>,
+    /// The claim's node can use nothing any more: it has been not ready for the set time, or its instance does
+    /// not run or is gone by two complete listings.
+    pub node_lost: bool,
+    /// The claim's workload does not exist any more, by a complete reading.
+    pub workload_gone: bool,
+    /// Where the address is.
+    pub whereabouts: &'a Whereabouts,
+    /// Wall-clock time.
+    pub now: Timestamp,
+}

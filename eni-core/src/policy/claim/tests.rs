@@ -1,0 +1,255 @@
+//! Every step of a claim's life, and what must never be one.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::model::{
+    Claim, ClaimPhase, ClaimRequest, DeletePolicy, Pod, PodAddresses, PodKey, PodPhase, Workload,
+};
+
+fn pod(uid: &str, node: Option<&str>) -> Pod {
+    Pod {
+        key: PodKey::new("shop", "web-0"),
+        uid: uid.into(),
+        node: node.map(Into::into),
+        host_network: false,
+        phase: PodPhase::Running,
+    }
+}
+
+fn on(node: &str) -> Whereabouts {
+    Whereabouts::On(node.into())
+}
+
+/// A claim of pod `u-1` with an address in use on node `a`.
+fn assigned(policy: DeletePolicy) -> Claim {
+    let request = ClaimRequest {
+        policy,
+        ..ClaimRequest::default()
+    };
+    Claim {
+        addresses: PodAddresses::from(std::net::IpAddr::from([10, 0, 0, 9])),
+        phase: ClaimPhase::Assigned,
+        ..open(&pod("u-1", Some("a")), request).expect("a claim")
+    }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("a time")
+}
+
+fn sight<'a>(pod: Option<&'a Pod>, whereabouts: &'a Whereabouts) -> ClaimSight<'a> {
+    ClaimSight {
+        pod,
+        node_lost: false,
+        workload_gone: false,
+        whereabouts,
+        now: at(1_000),
+    }
+}
+
+#[test]
+fn a_new_pod_is_bound_given_an_address_and_confirmed() {
+    let mut pod = pod("u-1", None);
+    let mut claim = open(&pod, ClaimRequest::default()).expect("a claim");
+    assert_eq!(
+        decide(&claim, &sight(Some(&pod), &Whereabouts::Unknown)),
+        ClaimStep::Rest
+    );
+    pod.node = Some("a".into());
+    let step = decide(&claim, &sight(Some(&pod), &Whereabouts::Unknown));
+    assert_eq!(step, ClaimStep::Bind("a".into()));
+    claim.node = pod.node.clone();
+    let step = decide(&claim, &sight(Some(&pod), &Whereabouts::Unknown));
+    assert_eq!(step, ClaimStep::Choose("a".into()));
+    claim.addresses = assigned(DeletePolicy::Never).addresses;
+    let step = decide(&claim, &sight(Some(&pod), &Whereabouts::Free));
+    assert_eq!(step, ClaimStep::Assign("a".into()));
+    assert_eq!(decide(&claim, &sight(Some(&pod), &on("a"))), ClaimStep::Confirm);
+    claim.phase = ClaimPhase::Assigned;
+    assert_eq!(decide(&claim, &sight(Some(&pod), &on("a"))), ClaimStep::Rest);
+}
+
+#[test]
+fn a_pod_of_the_host_network_and_one_that_ended_get_no_claim() {
+    let host = Pod {
+        host_network: true,
+        ..pod("u-1", None)
+    };
+    let ended = Pod {
+        phase: PodPhase::Finished,
+        ..pod("u-1", None)
+    };
+    assert_eq!(open(&host, ClaimRequest::default()), None);
+    assert_eq!(open(&ended, ClaimRequest::default()), None);
+}
+
+#[test]
+fn nothing_goes_while_the_owners_wiring_may_be_up() {
+    let next = pod("u-2", Some("b"));
+    for policy in [DeletePolicy::Immediate, DeletePolicy::Never] {
+        let claim = assigned(policy);
+        for present in [Some(&next), None] {
+            let step = decide(&claim, &sight(present, &on("a")));
+            assert!(
+                matches!(&step, ClaimStep::Wait(reason) if reason.starts_with("a has not said")),
+                "{step:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn another_pods_release_frees_nothing() {
+    let claim = Claim {
+        released: Some("u-0".into()),
+        ..assigned(DeletePolicy::Immediate)
+    };
+    assert!(matches!(
+        decide(&claim, &sight(None, &on("a"))),
+        ClaimStep::Wait(_)
+    ));
+}
+
+#[test]
+fn the_next_pod_adopts_once_the_wiring_is_down_or_the_node_is_lost() {
+    let next = pod("u-2", Some("b"));
+    let released = Claim {
+        released: Some("u-1".into()),
+        ..assigned(DeletePolicy::Never)
+    };
+    let adopt = ClaimStep::Adopt("u-2".into());
+    assert_eq!(decide(&released, &sight(Some(&next), &on("a"))), adopt);
+    let lost = ClaimSight {
+        node_lost: true,
+        ..sight(Some(&next), &Whereabouts::Free)
+    };
+    assert_eq!(decide(&assigned(DeletePolicy::Never), &lost), adopt);
+}
+
+#[test]
+fn a_lost_nodes_pod_keeps_its_address_while_its_object_exists() {
+    let owner = pod("u-1", Some("a"));
+    let (claim, there) = (assigned(DeletePolicy::Never), on("a"));
+    let lost = ClaimSight {
+        node_lost: true,
+        ..sight(Some(&owner), &there)
+    };
+    assert_eq!(decide(&claim, &lost), ClaimStep::Rest);
+}
+
+#[test]
+fn an_address_follows_its_pod_from_another_node_a_parking_eni_or_nowhere() {
+    let next = pod("u-2", Some("b"));
+    let claim = Claim {
+        pod: "u-2".into(),
+        node: Some("b".into()),
+        phase: ClaimPhase::Pending,
+        ..assigned(DeletePolicy::Never)
+    };
+    let step = |whereabouts: &Whereabouts| decide(&claim, &sight(Some(&next), whereabouts));
+    assert_eq!(step(&on("a")), ClaimStep::Move("b".into()));
+    assert_eq!(step(&Whereabouts::Parked), ClaimStep::Move("b".into()));
+    assert_eq!(step(&Whereabouts::Free), ClaimStep::Assign("b".into()));
+    assert_eq!(step(&Whereabouts::Unknown), ClaimStep::Rest);
+    assert_eq!(step(&on("b")), ClaimStep::Confirm);
+}
+
+#[test]
+fn a_taken_address_is_given_up_unless_the_pod_asked_for_it_or_uses_it() {
+    let owner = pod("u-1", Some("a"));
+    let mut claim = assigned(DeletePolicy::Never);
+    let waits = |claim: &Claim| {
+        let step = decide(claim, &sight(Some(&owner), &Whereabouts::Taken));
+        matches!(&step, ClaimStep::Wait(reason) if reason.contains("10.0.0.9"))
+    };
+    assert!(waits(&claim));
+    claim.phase = ClaimPhase::Pending;
+    let step = decide(&claim, &sight(Some(&owner), &Whereabouts::Taken));
+    assert_eq!(step, ClaimStep::Forget);
+    claim.request.address = claim.addresses.iter().next();
+    assert!(waits(&claim));
+}
+
+#[test]
+fn a_kept_address_expires_by_a_deadline_that_is_written_once() {
+    let mut claim = Claim {
+        released: Some("u-1".into()),
+        ..assigned(DeletePolicy::Never)
+    };
+    assert_eq!(decide(&claim, &sight(None, &on("a"))), ClaimStep::Retain(None));
+    claim.request.keep = Some(Duration::from_secs(300));
+    let step = decide(&claim, &sight(None, &on("a")));
+    assert_eq!(step, ClaimStep::Retain(Some(at(1_300))));
+    (claim.phase, claim.expiry) = (ClaimPhase::Retained, Some(at(1_300)));
+    let (there, mut later) = (on("a"), Vec::new());
+    for second in [1_299, 1_300] {
+        let sight = ClaimSight {
+            now: at(second),
+            ..sight(None, &there)
+        };
+        later.push(decide(&claim, &sight));
+    }
+    assert_eq!(later[0], ClaimStep::Rest);
+    assert!(matches!(later[1], ClaimStep::Release(_)), "{later:?}");
+}
+
+#[test]
+fn a_claim_goes_with_its_workload_only_after_the_pod_is_gone() {
+    let owner = pod("u-1", Some("a"));
+    let workload = Workload {
+        kind: "StatefulSet".into(),
+        name: "web".into(),
+        uid: "w".into(),
+    };
+    let mut claim = Claim {
+        workload: Some(workload),
+        ..assigned(DeletePolicy::Never)
+    };
+    let there = on("a");
+    let gone = |pod| ClaimSight {
+        workload_gone: true,
+        ..sight(pod, &there)
+    };
+    assert_eq!(decide(&claim, &gone(Some(&owner))), ClaimStep::Rest);
+    assert!(matches!(decide(&claim, &gone(None)), ClaimStep::Wait(_)));
+    claim.released = Some("u-1".into());
+    assert_eq!(
+        decide(&claim, &gone(None)),
+        ClaimStep::Release("its workload is gone")
+    );
+    claim.workload = None;
+    assert_eq!(decide(&claim, &gone(None)), ClaimStep::Retain(None));
+}
+
+#[test]
+fn a_finished_pod_is_no_owner() {
+    let ended = Pod {
+        phase: PodPhase::Finished,
+        ..pod("u-1", Some("a"))
+    };
+    let claim = Claim {
+        released: Some("u-1".into()),
+        ..assigned(DeletePolicy::Immediate)
+    };
+    assert!(matches!(
+        decide(&claim, &sight(Some(&ended), &on("a"))),
+        ClaimStep::Release(_)
+    ));
+}
+
+#[test]
+fn a_released_address_is_off_its_eni_before_the_claim_is_deleted() {
+    let mut claim = assigned(DeletePolicy::Never);
+    claim.phase = ClaimPhase::Releasing;
+    let next = pod("u-2", Some("b"));
+    let step = |claim: &Claim, whereabouts: &Whereabouts| decide(claim, &sight(Some(&next), whereabouts));
+    assert_eq!(step(&claim, &on("a")), ClaimStep::Unassign);
+    assert_eq!(step(&claim, &Whereabouts::Parked), ClaimStep::Unassign);
+    assert_eq!(step(&claim, &Whereabouts::Unknown), ClaimStep::Rest);
+    assert_eq!(step(&claim, &Whereabouts::Free), ClaimStep::Delete);
+    claim.addresses = PodAddresses::default();
+    assert_eq!(step(&claim, &Whereabouts::Unknown), ClaimStep::Delete);
+}
