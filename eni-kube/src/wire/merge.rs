@@ -102,7 +102,10 @@ mod tests {
     fn what_was_read_as_if_it_were_there_is_not_written() {
         let known = json!({"ours": 1, "usual": {"n": 0}});
         let after = json!({"ours": 2, "usual": {"n": 0}});
-        assert_eq!(merged(json!({"ours": 1}), known.clone(), after), json!({"ours": 2}));
+        assert_eq!(
+            merged(json!({"ours": 1}), known.clone(), after),
+            json!({"ours": 2})
+        );
         let after = json!({"ours": 1, "usual": {"n": 1}});
         let expected = json!({"ours": 1, "usual": {"n": 1}});
         assert_eq!(merged(json!({"ours": 1}), known, after), expected);
