@@ -94,7 +94,7 @@ pub(crate) static ALL: &[Stage] = &[
     Stage {
         name: "compare",
         purpose: "our plugin and the reference ones side by side, once",
-        long: false,
+        long: true,
         run: compare::compare,
     },
     Stage {
