@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    ahead::Ahead,
     stage::{Counts, Failure, Outcome, Stage, Workspace},
     stages,
 };
@@ -46,6 +47,8 @@ impl Gate {
                 result,
             }
         };
+        let plays = self.stages.iter().any(|stage| stage.name == "play");
+        let _ahead = plays.then(Ahead::start);
         Report {
             stages: self.stages.iter().map(run).collect(),
         }

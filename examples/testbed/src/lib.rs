@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod command;
 pub mod kubernetes;
 
+mod ahead;
 mod gate;
 mod run;
 mod stage;
