@@ -19,6 +19,7 @@ pub fn pool(addresses: u32) -> NodePool {
         maximum: addresses,
         capacity: addresses,
         granted: 0,
+        by_claim: false,
     }
 }
 
@@ -38,6 +39,7 @@ fn eni(number: u32, addresses: std::ops::Range<u32>) -> PoolEni {
             })
             .collect(),
         releasing: Vec::new(),
+        reserved: [].into(),
     }
 }
 

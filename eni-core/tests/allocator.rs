@@ -26,6 +26,7 @@ fn eni(name: &str, third: u8, count: u8) -> PoolEni {
             })
             .collect(),
         releasing: Vec::new(),
+        reserved: [].into(),
     }
 }
 
@@ -35,6 +36,7 @@ fn pool(enis: Vec<PoolEni>) -> NodePool {
         maximum: 0,
         capacity: 100,
         granted: 0,
+        by_claim: false,
     }
 }
 

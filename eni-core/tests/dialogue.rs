@@ -25,12 +25,14 @@ fn pool_with(mac: Mac) -> NodePool {
         primary: "10.0.0.2".parse().unwrap(),
         attached: Vec::new(),
         releasing: Vec::new(),
+        reserved: [].into(),
     };
     NodePool {
         enis: vec![eni],
         maximum: 0,
         capacity: 9,
         granted: 0,
+        by_claim: false,
     }
 }
 

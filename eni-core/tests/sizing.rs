@@ -36,6 +36,7 @@ fn surplus(sizing: &Sizing, bound: u32) -> u32 {
         maximum: sizing.maximum(),
         capacity: sizing.ceiling,
         granted: 0,
+        by_claim: false,
     };
     offer(counts, 0, &pool, Release::Quick) as u32
 }

@@ -114,13 +114,14 @@ impl NodeService {
                 return Err(superseded);
             }
             let owned = state.pool.owned(key).is_some();
-            if (owned || state.queue.is_empty())
+            let aside = owned || state.pool.is_by_claim();
+            if (aside || state.queue.is_empty())
                 && let Ok(allocation) = state.allocate(&add.request, Instant::now())
             {
                 return Ok(allocation);
             }
             let request = add.request.clone();
-            let answer = match owned {
+            let answer = match aside {
                 true => state.queue.push_aside(request),
                 false => state.queue.push(request),
             };
@@ -161,7 +162,10 @@ impl NodeService {
     }
 
     pub(super) fn publish_waiting(&self) {
-        let waiting = self.state.lock().queue.len();
+        let waiting = {
+            let state = self.state.lock();
+            state.queue.waiting(|key| state.pool.owned(key).is_some())
+        };
         self.waiting
             .send_if_modified(|count| std::mem::replace(count, waiting) != waiting);
     }
@@ -206,7 +210,9 @@ impl State {
             }
             match self.allocate(request, now) {
                 Ok(allocation) => queue.answer(Ok(allocation)),
-                Err(_) if self.pool.owned(&request.key).is_some() => queue.step_aside(),
+                Err(_) if self.pool.is_by_claim() || self.pool.owned(&request.key).is_some() => {
+                    queue.step_aside();
+                }
                 Err(_) => break,
             }
         }

@@ -59,8 +59,16 @@ impl NodeService {
         // On its own task: a caller that hangs up must not leave an address half released.
         let release = tokio::spawn(async move {
             let key = guard.key();
-            let entries = service.state.lock().pool.entries(key);
-            let rests = entries.into_iter().map(|entry| service.rest(entry));
+            let (entries, by_claim) = {
+                let state = service.state.lock();
+                (state.pool.entries(key), state.pool.is_by_claim())
+            };
+            // An address of a claim goes on to where the claim's next pod is, and needs no rest: the same name
+            // has it. That its wiring is down is told by offering it back.
+            let rests = entries.into_iter().map(|entry| match by_claim {
+                true => Change::Hold(entry, Hold::Withdrawn),
+                false => service.rest(entry),
+            });
             service
                 .commit([Change::Disown(key.clone())].into_iter().chain(rests).collect())
                 .await?;
@@ -69,6 +77,9 @@ impl NodeService {
             let released = state.pool.release(key, now, now + service.config.cooldown);
             drop(state);
             service.wake.notify_one();
+            if by_claim {
+                service.offered.notify_one();
+            }
             Ok(released)
         });
         release.await.map_err(abandoned)?

@@ -1,5 +1,5 @@
-//! Sandboxes that wait: for an address, in the order in which they asked, or for the ENI of the one that
-//! they own.
+//! Sandboxes that wait: for an address, in the order in which they asked, or for one that is theirs alone: that
+//! they own and whose ENI is out of service, or that is to be reserved for them.
 
 use std::collections::VecDeque;
 
@@ -18,8 +18,8 @@ pub(super) type Answer = Result<Allocation, AddError>;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     line: VecDeque<Waiter>,
-    /// Owners whose ENI is out of service. They need nothing that others could get, and whoever is in the
-    /// line needs not wait for them.
+    /// Who waits for an address that is theirs alone. They need nothing that others could get, and whoever is
+    /// in the line needs not wait for them.
     aside: Vec<Waiter>,
 }
 
@@ -35,9 +35,10 @@ impl Queue {
         self.line.is_empty()
     }
 
-    /// How many wait in the line.
-    pub(super) fn len(&self) -> usize {
-        self.line.len()
+    /// How many wait for an address that they do not own yet.
+    pub(super) fn waiting(&self, owns: impl Fn(&SandboxKey) -> bool) -> usize {
+        let lacking = self.aside.iter().filter(|waiter| !owns(&waiter.request.key));
+        self.line.len() + lacking.count()
     }
 
     /// What all of them ask for.
@@ -57,7 +58,7 @@ impl Queue {
         answer
     }
 
-    /// Waits aside, for the ENI of the address that it owns.
+    /// Waits aside, for an address that is its alone.
     pub(super) fn push_aside(&mut self, request: AddressRequest) -> oneshot::Receiver<Answer> {
         let (waiter, answer) = Waiter::new(request);
         self.aside.push(waiter);

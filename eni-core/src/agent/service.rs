@@ -50,6 +50,8 @@ pub struct NodeService {
     pub(super) state: Mutex<State>,
     pub(super) waiting: watch::Sender<usize>,
     pub(super) wake: Notify,
+    /// An address of a claim was released, which ipamd waits for.
+    pub(super) offered: Notify,
 }
 
 pub(super) struct State {
@@ -146,6 +148,7 @@ impl NodeService {
             state: Mutex::new(state),
             waiting: watch::Sender::new(0),
             wake: Notify::new(),
+            offered: Notify::new(),
         }))
     }
 
@@ -202,7 +205,7 @@ impl NodeService {
     }
 
     /// The number of sandboxes that wait for an address, now and as it changes. Those that own one and
-    /// wait for its ENI are not among them.
+    /// wait for its ENI are not among them; those that wait for their claim's are.
     pub fn waiting(&self) -> watch::Receiver<usize> {
         self.waiting.subscribe()
     }

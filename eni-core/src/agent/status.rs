@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{AddError, DelError, Grant, NodeService, WiringGuard};
 use crate::{
+    allocator::Allocator,
     allocator::PoolCounts,
     journal::JournalError,
     model::{Allocation, Family},
@@ -108,6 +109,10 @@ impl NodeService {
         if state.recovering {
             return Err(NotReady::Recovering);
         }
+        // ENIs come with the first pod whose claim needs one.
+        if state.published.by_claim {
+            return Ok(());
+        }
         if state.enis.is_empty() {
             return Err(NotReady::NoEni);
         }
@@ -130,7 +135,7 @@ impl NodeService {
         Counters {
             adds: state.tally.adds.clone(),
             dels: state.tally.dels.clone(),
-            waiting: state.queue.len(),
+            waiting: state.queue.waiting(|key| state.pool.owned(key).is_some()),
             longest_wait: oldest.map_or(Duration::ZERO, |since| now - since),
             pool: state.pool.counts(),
             reclaimed: state.tally.reclaimed,

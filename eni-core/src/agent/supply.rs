@@ -8,7 +8,7 @@ use super::NodeService;
 use crate::{
     allocator::{Accepted, PoolCounts},
     journal::{Change, Hold, JournalError},
-    model::{Allocation, EniId, Mac, NodePool, PoolAddress, SandboxKey},
+    model::{Allocation, EniId, Mac, NodePool, PoolAddress, SandboxKey, Uid},
     network::EniLink,
 };
 
@@ -134,6 +134,26 @@ impl NodeService {
         }
         self.serve();
         committed
+    }
+
+    /// The offered addresses of which those who wait want some, and how many: of the pool any, by claim those that
+    /// are reserved for them.
+    pub(super) fn wanted_back(&self) -> (Vec<PoolAddress>, usize) {
+        let state = self.state.lock();
+        let mut withdrawn: Vec<_> = state.pool.withdrawn().collect();
+        if !state.pool.is_by_claim() {
+            let families = self.config.families.each().len();
+            return (withdrawn, *self.waiting.borrow() * families);
+        }
+        let waits = |pod: &Uid| {
+            state
+                .queue
+                .requests()
+                .any(|request| request.pod_uid.as_ref() == Some(pod))
+        };
+        withdrawn.retain(|entry| state.pool.reserved_for(entry.ip).is_some_and(waits));
+        let count = withdrawn.len();
+        (withdrawn, count)
     }
 
     /// The addresses that are offered back and not yet taken.

@@ -1,6 +1,7 @@
 //! Which address a sandbox gets: pure bookkeeping in memory, no I/O.
 
 mod pool;
+mod reserved;
 mod rest;
 mod slot;
 
@@ -54,6 +55,9 @@ pub enum Shortage {
         /// The ENI.
         eni: EniId,
     },
+    /// The pod's claim has no address on this node yet.
+    #[error("no address is reserved for this pod yet; its VpcIPClaim says why")]
+    Unclaimed,
     /// Every address is owned or held back.
     #[error("all {owned} addresses of this node are in use ({cooling} cooling down, {withdrawn} withdrawn)")]
     NoAddress {

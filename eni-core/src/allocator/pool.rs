@@ -10,7 +10,7 @@ use super::{
     slot::{EniPool, PoolCounts, Slot, State},
 };
 use crate::model::{
-    Allocation, EniId, Family, Generation, NodePool, Origin, PodAddresses, PoolAddress, SandboxKey,
+    Allocation, EniId, Family, Generation, NodePool, Origin, PodAddresses, PoolAddress, SandboxKey, Uid,
 };
 
 /// What became of the addresses when a new pool was accepted.
@@ -33,13 +33,18 @@ pub(super) type Rest = (Instant, Instant);
 pub struct PoolAllocator {
     pub(super) enis: BTreeMap<EniId, EniPool>,
     pub(super) slots: HashMap<IpAddr, Slot>,
-    owned: BTreeMap<SandboxKey, Allocation>,
+    pub(super) owned: BTreeMap<SandboxKey, Allocation>,
     pub(super) cooling: BTreeSet<(Instant, IpAddr)>,
     /// The rests of addresses that left the pool; they go on should the addresses come back.
     pub(super) away: BTreeMap<IpAddr, Rest>,
     withdrawn: BTreeSet<PoolAddress>,
     lost: usize,
     free: usize,
+    /// For whom alone addresses are, in whatever state.
+    pub(super) reserved_for: BTreeMap<IpAddr, Uid>,
+    /// Addresses that nobody but their pod gets and that it has not asked for.
+    pub(super) reserved: BTreeSet<(Uid, IpAddr)>,
+    pub(super) by_claim: bool,
     pub(super) capacity: usize,
 }
 
@@ -48,12 +53,14 @@ impl PoolAllocator {
     pub fn counts(&self) -> PoolCounts {
         let (free, cooling, withdrawn, lost) =
             (self.free, self.cooling.len(), self.withdrawn.len(), self.lost);
+        let reserved = self.reserved.len();
         PoolCounts {
             free,
-            allocated: self.slots.len() - free - cooling - withdrawn - lost,
+            allocated: self.slots.len() - free - cooling - withdrawn - lost - reserved,
             cooling,
             withdrawn,
             lost,
+            reserved,
         }
     }
 
@@ -83,6 +90,9 @@ impl PoolAllocator {
     pub fn accept(&mut self, pool: &NodePool) -> Accepted {
         let mut accepted = Accepted::default();
         self.capacity = pool.capacity as usize;
+        self.by_claim = pool.by_claim;
+        let reserved = pool.enis.iter().flat_map(|eni| eni.reserved.clone());
+        self.reserved_for = reserved.collect();
         self.enis
             .retain(|id, _| pool.enis.iter().any(|eni| eni.id == *id));
         let mut published = BTreeMap::new();
@@ -124,6 +134,7 @@ impl PoolAllocator {
             };
             self.admit(entry, eni, state);
         }
+        self.reserve();
         accepted
     }
 
@@ -158,7 +169,7 @@ impl PoolAllocator {
     }
 
     fn restore_hold(&mut self, entry: PoolAddress, state: State) {
-        let free = |slot: &&Slot| slot.entry == entry && slot.state == State::Free;
+        let free = |slot: &&Slot| slot.entry == entry && matches!(slot.state, State::Free | State::Reserved);
         if self.slots.get(&entry.ip).filter(free).is_some() {
             self.leave(entry.ip);
             self.enter(entry.ip, state);
@@ -225,7 +236,7 @@ impl PoolAllocator {
     fn fence(&mut self, entry: PoolAddress) {
         match self.slots[&entry.ip].state.clone() {
             State::Withdrawn | State::Lost(_) => {}
-            State::Free | State::Cooling { .. } => {
+            State::Free | State::Reserved | State::Cooling { .. } => {
                 self.leave(entry.ip);
                 self.enter(entry.ip, State::Withdrawn);
             }
@@ -275,7 +286,7 @@ impl PoolAllocator {
                 return;
             }
             State::Cooling { since, until } => drop(self.away.insert(entry.ip, (since, until))),
-            State::Withdrawn | State::Free => accepted.forgotten.push(entry),
+            State::Withdrawn | State::Free | State::Reserved => accepted.forgotten.push(entry),
         }
         self.leave(entry.ip);
         self.slots.remove(&entry.ip);
@@ -291,6 +302,7 @@ impl PoolAllocator {
                     eni.remove_free(ip);
                 }
             }
+            State::Reserved => self.reserved.retain(|(_, reserved)| *reserved != ip),
             State::Allocated(_) => {
                 if let Some(eni) = self.enis.get_mut(&slot.eni) {
                     eni.allocated -= 1;
@@ -306,8 +318,15 @@ impl PoolAllocator {
         }
     }
 
-    /// Puts an address into a state and its index.
+    /// Puts an address into a state and its index; what is free for one pod alone is reserved.
     pub(super) fn enter(&mut self, ip: IpAddr, state: State) {
+        let state = match (state, self.reserved_for.get(&ip)) {
+            (State::Free, Some(pod)) => {
+                self.reserved.insert((pod.clone(), ip));
+                State::Reserved
+            }
+            (state, _) => state,
+        };
         let slot = self
             .slots
             .get_mut(&ip)
@@ -320,6 +339,7 @@ impl PoolAllocator {
                     eni.free(Family::of(ip)).push_back(ip);
                 }
             }
+            State::Reserved => {}
             State::Allocated(_) => {
                 if let Some(eni) = eni {
                     eni.allocated += 1;
@@ -347,6 +367,11 @@ impl Allocator for PoolAllocator {
             }
             return Ok(allocation.clone());
         }
+        if self.by_claim {
+            return self
+                .allocate_reserved(request)
+                .ok_or_else(|| self.shortage_of(request));
+        }
         self.expire(now);
         if !self.enis.values().any(|eni| eni.serves(request.families)) {
             self.hasten(request.families, now);
@@ -361,25 +386,12 @@ impl Allocator for PoolAllocator {
         };
         let id = id.clone();
         let mut addresses = PodAddresses::default();
+        let eni = self.enis.get_mut(&id).expect("the chosen ENI is in the pool");
         for family in request.families.each() {
-            let eni = self.enis.get_mut(&id).expect("the chosen ENI is in the pool");
-            let ip = *eni
-                .free(*family)
-                .front()
-                .expect("the chosen ENI serves every family");
-            self.leave(ip);
-            self.enter(ip, State::Allocated(request.key.clone()));
-            addresses.insert(ip);
+            let ip = eni.free(*family).front();
+            addresses.insert(*ip.expect("the chosen ENI serves every family"));
         }
-        let allocation = Allocation {
-            addresses,
-            eni: id,
-            pod: request.pod.clone(),
-            pod_uid: request.pod_uid.clone(),
-            origin: request.origin.clone(),
-        };
-        self.owned.insert(request.key.clone(), allocation.clone());
-        Ok(allocation)
+        Ok(self.own(request, id, addresses))
     }
 
     fn release(&mut self, key: &SandboxKey, now: Instant, until: Instant) -> Option<Allocation> {
@@ -389,6 +401,8 @@ impl Allocator for PoolAllocator {
             if matches!(self.slots[&ip].state, State::Lost(_)) {
                 self.slots.remove(&ip);
                 self.away.insert(ip, (now, until));
+            } else if self.by_claim {
+                self.enter(ip, State::Withdrawn);
             } else {
                 self.enter(ip, State::Cooling { since: now, until });
             }
@@ -401,6 +415,9 @@ impl Allocator for PoolAllocator {
     }
 
     fn shortage(&self) -> Shortage {
+        if self.by_claim {
+            return Shortage::Unclaimed;
+        }
         if !self.enis.values().any(|eni| eni.in_service) {
             return Shortage::NoEni;
         }

@@ -58,7 +58,7 @@ impl PoolAllocator {
 
     fn cool(&mut self, ip: IpAddr, since: Instant, until: Instant) -> bool {
         let state = self.slots.get(&ip).map(|slot| &slot.state);
-        let idle = matches!(state, Some(State::Free | State::Cooling { .. }));
+        let idle = matches!(state, Some(State::Free | State::Reserved | State::Cooling { .. }));
         if idle {
             self.leave(ip);
             self.enter(ip, State::Cooling { since, until });

@@ -19,20 +19,27 @@ pub struct PoolCounts {
     pub withdrawn: usize,
     /// Owned, but vanished in the cloud.
     pub lost: usize,
+    /// May be given to one pod alone, which has not asked for it.
+    pub reserved: usize,
 }
 
 impl PoolCounts {
     /// All addresses.
     pub fn total(self) -> usize {
-        self.free + self.allocated + self.cooling + self.withdrawn + self.lost
+        self.free + self.allocated + self.cooling + self.withdrawn + self.lost + self.reserved
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Free,
+    /// Free for one pod alone.
+    Reserved,
     Allocated(SandboxKey),
-    Cooling { since: Instant, until: Instant },
+    Cooling {
+        since: Instant,
+        until: Instant,
+    },
     Withdrawn,
     Lost(SandboxKey),
 }

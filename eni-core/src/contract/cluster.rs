@@ -64,10 +64,12 @@ fn config(name: &str) -> NodeConfig {
                 primary: [10, 0, 0, 2].into(),
                 attached: vec![address(3), address(4)],
                 releasing: vec![address(5)],
+                reserved: [([10, 0, 0, 3].into(), "u-1".into())].into(),
             }],
             maximum: 6,
             capacity: 27,
             granted: 9,
+            by_claim: true,
         },
         agent: AgentReport {
             withdrawn: vec![address(5)],
@@ -411,7 +413,6 @@ pub async fn a_claim_is_read_whole(harness: &dyn ClusterHarness) {
         phase: ClaimPhase::Retained,
         reason: Some("its pod is gone".to_owned()),
         expiry: Some("2030-01-02T03:04:05Z".parse().expect("a time")),
-        released: Some("uid-1".into()),
         ..claim()
     };
     let mut read = claims.create(whole.clone()).await.expect("a new claim");

@@ -57,8 +57,8 @@ pub enum ClaimPhase {
 
 /// The claim of the pods of one name on a static address (the kind `VpcIPClaim`).
 ///
-/// The claim alone says who owns the address: the pod with its uid, on its node. What an agent keeps is a cache
-/// of that. Everything is ipamd's to write but what says otherwise.
+/// The claim alone says who owns the address: the pod with its uid, on its node. The agent learns of it by the
+/// reservation in the NodeENIConfig. Everything is ipamd's to write but what says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The name of the pod, and of the claim.
@@ -70,7 +70,7 @@ pub struct Claim {
     /// The pod that owns the address. It stays here when the pod is gone, until another follows it, which
     /// ipamd decides: the scheduler's extender binds no pod whose uid is not the claim's.
     pub pod: Uid,
-    /// The node that the pod was bound to; the extender writes it right before it binds the pod. An agent reads the claims of its own.
+    /// The node that the pod was bound to; the extender writes it right before it binds the pod.
     pub node: Option<NodeName>,
     /// The subnet of the address, or the one that it is to come from; written by the extender too.
     pub subnet: Option<SubnetId>,
@@ -83,8 +83,6 @@ pub struct Claim {
     /// When a kept address goes back to its subnet: written once, when its pod was found gone, and taken away
     /// when another pod follows it.
     pub expiry: Option<Timestamp>,
-    /// The pod whose wiring is down for good. The agent's to write.
-    pub released: Option<Uid>,
 }
 
 impl Claim {
@@ -101,12 +99,6 @@ impl Claim {
             phase: ClaimPhase::Pending,
             reason: None,
             expiry: None,
-            released: None,
         }
-    }
-
-    /// Whether the owner's wiring was taken down by its agent.
-    pub fn is_released(&self) -> bool {
-        self.released.as_ref() == Some(&self.pod)
     }
 }

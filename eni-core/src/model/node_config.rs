@@ -3,7 +3,7 @@
 //! `spec` and `pool` belong to ipamd, `agent` to the agent; each writes its own part only, by
 //! compare-and-swap on the whole object.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -81,6 +81,9 @@ pub struct PoolEni {
     /// Addresses that the agent withdrew and ipamd is taking off the ENI.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub releasing: Vec<PoolAddress>,
+    /// For whom alone attached addresses are: the pod whose claim has the address.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reserved: BTreeMap<IpAddr, Uid>,
 }
 
 /// The node's pool as ipamd publishes it.
@@ -97,6 +100,10 @@ pub struct NodePool {
     /// may advertise. The sum over all nodes never exceeds what the subnets have.
     #[serde(default)]
     pub granted: u32,
+    /// Pods get the addresses that are reserved for them and no others: static addresses, owned by claims. What
+    /// is reserved for nobody is offered back at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_claim: bool,
 }
 
 impl NodePool {

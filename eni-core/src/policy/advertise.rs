@@ -108,12 +108,14 @@ mod tests {
             primary: [10, 0, 0, 2].into(),
             attached,
             releasing: Vec::new(),
+            reserved: [].into(),
         };
         NodePool {
             enis: vec![eni],
             maximum: 9,
             capacity: 27,
             granted,
+            by_claim: false,
         }
     }
 

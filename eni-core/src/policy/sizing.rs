@@ -56,8 +56,12 @@ pub fn ceiling(limits: Limits, max_pods: Option<u32>) -> u32 {
 
 /// How many idle addresses a node offers back now.
 ///
-/// Above what the node may carry, all of the surplus goes at once, whatever the release mode.
+/// Above what the node may carry, all of the surplus goes at once, whatever the release mode; and what is reserved
+/// for nobody, where addresses are given by claim.
 pub fn offer(counts: PoolCounts, orphans: usize, pool: &NodePool, release: Release) -> usize {
+    if pool.by_claim {
+        return counts.free;
+    }
     let in_use = (counts.free + counts.allocated).saturating_sub(orphans);
     let surplus = in_use.saturating_sub(pool.maximum as usize).min(counts.free);
     // What vanished is bound nowhere.

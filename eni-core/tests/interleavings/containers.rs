@@ -130,12 +130,14 @@ pub fn pool(count: u8) -> NodePool {
         primary: [10, 0, 0, 2].into(),
         attached: attached.collect(),
         releasing: Vec::new(),
+        reserved: [].into(),
     };
     NodePool {
         enis: vec![eni],
         maximum: 0,
         capacity: count.into(),
         granted: count.into(),
+        by_claim: false,
     }
 }
 

@@ -44,12 +44,14 @@ pub fn pool(count: u8) -> NodePool {
         primary: ip(2),
         attached: attached.collect(),
         releasing: Vec::new(),
+        reserved: [].into(),
     };
     NodePool {
         enis: vec![eni],
         maximum: 0,
         capacity: 100,
         granted: 0,
+        by_claim: false,
     }
 }
 

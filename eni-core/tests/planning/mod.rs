@@ -37,6 +37,7 @@ fn view() -> NodeView {
                 maximum: 2,
                 capacity: 27,
                 granted: 0,
+                by_claim: false,
             },
             agent: AgentReport::default(),
         }),

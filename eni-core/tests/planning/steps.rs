@@ -11,6 +11,7 @@ fn a_new_node_gets_its_object_first() {
         maximum: 2,
         capacity: 27,
         granted: 0,
+        by_claim: false,
     };
     assert_eq!(actions(&view), [Action::Configure(spec, pool)]);
 }
@@ -59,6 +60,7 @@ fn planned_enis_count_before_they_exist() {
         maximum: 7,
         capacity: 27,
         granted: 0,
+        by_claim: false,
     }));
     assert_eq!(actions(&view), expected);
 }

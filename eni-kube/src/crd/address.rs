@@ -53,7 +53,6 @@ pub(super) fn vpc_ip_claim() -> Definition {
             "format": "date-time",
             "description": "When a kept address goes back to its subnet.",
         },
-        "released": text("The uid of the pod whose wiring the node's agent has taken down."),
     });
     Definition {
         kind: "VpcIPClaim",

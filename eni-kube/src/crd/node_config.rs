@@ -67,6 +67,11 @@ fn status() -> Value {
         "primary": address("The ENI's own address, which no pod gets."),
         "attached": list("Addresses that the agent may give out.", stay()),
         "releasing": list("Addresses that ipamd is taking off.", stay()),
+        "reserved": {
+            "type": "object",
+            "description": "For whom alone attached addresses are: the uid of the pod whose claim has it, by address.",
+            "additionalProperties": {"type": "string"},
+        },
     });
     let required = [
         "id",
@@ -85,6 +90,7 @@ fn status() -> Value {
             "maximum": count("Idle addresses above this number of attached ones are offered back."),
             "capacity": count("Pods that the instance can carry at most."),
             "granted": count("Addresses that the node can attain, attached ones included."),
+            "byClaim": {"type": "boolean", "description": "Pods get what is reserved for them and nothing else."},
             "eniCount": count("ENIs in service, for display."),
             "addressCount": count("Addresses for pods on them, for display."),
         }),

@@ -49,8 +49,6 @@ struct Status {
     /// A time as text: RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expiry: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    released: Option<Uid>,
 }
 
 pub(crate) fn read(object: &Value) -> Result<Claim, String> {
@@ -78,7 +76,6 @@ pub(crate) fn read(object: &Value) -> Result<Claim, String> {
         phase: status.phase,
         reason: status.reason,
         expiry: expiry.map_err(|error| format!("status: expiry: {error}"))?,
-        released: status.released,
     })
 }
 
@@ -103,7 +100,6 @@ pub(crate) fn write(claim: &Claim) -> Value {
         ip: v4.map(IpAddr::V4).or(v6.map(IpAddr::V6)),
         ipv6: v6.filter(|_| v4.is_some()),
         expiry: claim.expiry.map(|expiry| expiry.to_string()),
-        released: claim.released.clone(),
     };
     // A claim on no node keeps the label, without a value: left out, it would stay what it was.
     let node = claim.node.as_ref().map(NodeName::as_str).unwrap_or_default();

@@ -1,9 +1,9 @@
 //! NodeENIConfig.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use eni_core::model::{
-    AgentReport, EniId, Mac, NodeConfig, NodePool, NodeSpec, PoolAddress, PoolEni, SubnetId,
+    AgentReport, EniId, Mac, NodeConfig, NodePool, NodeSpec, PoolAddress, PoolEni, SubnetId, Uid,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ struct Status {
     capacity: u32,
     #[serde(default)]
     granted: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    by_claim: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,6 +38,8 @@ struct EniInfo {
     attached: Vec<PoolAddress>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     releasing: Vec<PoolAddress>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    reserved: BTreeMap<IpAddr, Uid>,
 }
 
 /// An operator's setting that makes no sense is read as it is: the core judges it, and goes on without it.
@@ -84,6 +88,7 @@ impl From<Status> for NodePool {
             maximum: status.maximum,
             capacity: status.capacity,
             granted: status.granted,
+            by_claim: status.by_claim,
         }
     }
 }
@@ -95,6 +100,7 @@ impl From<NodePool> for Status {
             maximum: pool.maximum,
             capacity: pool.capacity,
             granted: pool.granted,
+            by_claim: pool.by_claim,
         }
     }
 }
@@ -110,6 +116,7 @@ impl From<EniInfo> for PoolEni {
             primary: info.primary,
             attached: info.attached,
             releasing: info.releasing,
+            reserved: info.reserved,
         }
     }
 }
@@ -125,6 +132,7 @@ impl From<PoolEni> for EniInfo {
             primary: eni.primary,
             attached: eni.attached,
             releasing: eni.releasing,
+            reserved: eni.reserved,
         }
     }
 }

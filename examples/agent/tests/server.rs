@@ -108,6 +108,7 @@ async fn accept(service: &NodeService, addresses: u8) {
             })
             .collect(),
         releasing: Vec::new(),
+        reserved: [].into(),
     };
     let links = BTreeMap::from([(
         eni.id.clone(),
@@ -123,6 +124,7 @@ async fn accept(service: &NodeService, addresses: u8) {
                 maximum: 9,
                 capacity: 9,
                 granted: 0,
+                by_claim: false,
             },
             &links,
         )

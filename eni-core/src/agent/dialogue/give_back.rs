@@ -47,9 +47,7 @@ impl Dialogue {
         let Some(published) = &self.published else {
             return true;
         };
-        let families = self.service.families().each().len();
-        let wanted = *self.service.waiting().borrow() * families;
-        let withdrawn = self.service.withdrawn();
+        let (withdrawn, wanted) = self.service.wanted_back();
         if returnable(published, &withdrawn, wanted).is_empty() {
             return true;
         }

@@ -157,6 +157,7 @@ impl Dialogue {
                 Some(event) = pods.next() => self.pods.learn(event),
                 Ok(()) = waiting.changed() => {}
                 Ok(()) = told.changed() => {}
+                () = self.service.offered.notified() => {}
                 _ = release.tick() => self.offer_back().await,
                 _ = report.tick() => {
                     self.report_losses().await;
@@ -176,6 +177,9 @@ impl Dialogue {
                 let pool = published.unwrap_or_else(|| self.service.published());
                 settled = self.put_into_service(&pool).await;
                 settled &= self.recover().await;
+                if pool.by_claim && self.service.counts().free > 0 {
+                    self.offer_back().await;
+                }
             }
             settled &= self.take_back().await;
             settled &= self.report(due).await;

@@ -17,7 +17,11 @@ impl Dialogue {
         let report = AgentReport {
             withdrawn: self.service.withdrawn().into_iter().filter(attached).collect(),
             held: u32::try_from(self.service.counts().cooling + self.orphans()).unwrap_or(u32::MAX),
-            short: u32::try_from(*self.service.waiting().borrow()).unwrap_or(u32::MAX),
+            // Who waits for a claim is known by the claim.
+            short: match published.pool.by_claim {
+                true => 0,
+                false => u32::try_from(*self.service.waiting().borrow()).unwrap_or(u32::MAX),
+            },
             advertised: self.advertised(published),
         };
         let before = &published.agent;

@@ -1,6 +1,9 @@
 //! What the agent is told.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::{EniView, NodeView, Observed, ours, sizing};
 use crate::model::{
@@ -42,6 +45,7 @@ pub(super) fn publish(
         maximum: sizing.maximum(),
         capacity: sizing.ceiling,
         granted: view.granted.unwrap_or(config.pool.granted),
+        by_claim: false,
     }
 }
 
@@ -123,5 +127,6 @@ fn in_service(
         primary,
         attached,
         releasing,
+        reserved: BTreeMap::new(),
     })
 }

@@ -49,7 +49,7 @@ pub fn open(pod: &Pod, request: ClaimRequest) -> Option<Claim> {
 /// The next step of a claim.
 ///
 /// An address leaves its owner only when the owner's pod object is gone or has ended, and its wiring is down:
-/// its agent said so, or its node is lost. A claim that never came to be assigned has no wiring.
+/// its agent let go of it, or its node is gone. A claim that never came to be assigned has no wiring.
 pub fn decide(claim: &Claim, sight: &ClaimSight<'_>) -> ClaimStep {
     if claim.phase == ClaimPhase::Releasing {
         return release(claim, sight);
@@ -127,7 +127,7 @@ fn release(claim: &Claim, sight: &ClaimSight<'_>) -> ClaimStep {
 
 /// Whether no wiring of the claim's owner can be left.
 fn is_unwired(claim: &Claim, sight: &ClaimSight<'_>) -> bool {
-    claim.phase != ClaimPhase::Assigned || claim.is_released() || sight.node_lost
+    claim.phase != ClaimPhase::Assigned || sight.unwired
 }
 
 fn still_wired(claim: &Claim) -> String {

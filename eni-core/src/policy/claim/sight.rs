@@ -24,9 +24,9 @@ pub enum Whereabouts {
 pub struct ClaimSight<'a> {
     /// The pod of the claim's name, by a complete reading; `None`: there is none.
     pub pod: Option<&'a Pod>,
-    /// The claim's node can use nothing any more: it has been not ready for the set time, or its instance does
-    /// not run or is gone by two complete listings.
-    pub node_lost: bool,
+    /// No wiring of the claim's owner can be left: the agent has let go of the address, or the node's instance is
+    /// gone, or the address is certainly not on the node.
+    pub unwired: bool,
     /// The claim's workload does not exist any more, by a complete reading.
     pub workload_gone: bool,
     /// Where the address is.

@@ -43,10 +43,17 @@ fn at(second: i64) -> Timestamp {
 fn sight<'a>(pod: Option<&'a Pod>, whereabouts: &'a Whereabouts) -> ClaimSight<'a> {
     ClaimSight {
         pod,
-        node_lost: false,
+        unwired: false,
         workload_gone: false,
         whereabouts,
         now: at(1_000),
+    }
+}
+
+fn unwired<'a>(pod: Option<&'a Pod>, whereabouts: &'a Whereabouts) -> ClaimSight<'a> {
+    ClaimSight {
+        unwired: true,
+        ..sight(pod, whereabouts)
     }
 }
 
@@ -102,31 +109,16 @@ fn nothing_goes_while_the_owners_wiring_may_be_up() {
 }
 
 #[test]
-fn another_pods_release_frees_nothing() {
-    let claim = Claim {
-        released: Some("u-0".into()),
-        ..assigned(DeletePolicy::Immediate)
-    };
-    assert!(matches!(
-        decide(&claim, &sight(None, &on("a"))),
-        ClaimStep::Wait(_)
-    ));
-}
-
-#[test]
-fn the_next_pod_adopts_once_the_wiring_is_down_or_the_node_is_lost() {
+fn the_next_pod_adopts_once_the_wiring_is_down() {
     let next = pod("u-2", Some("b"));
-    let released = Claim {
-        released: Some("u-1".into()),
-        ..assigned(DeletePolicy::Never)
-    };
     let adopt = ClaimStep::Adopt("u-2".into());
-    assert_eq!(decide(&released, &sight(Some(&next), &on("a"))), adopt);
-    let lost = ClaimSight {
-        node_lost: true,
-        ..sight(Some(&next), &Whereabouts::Free)
-    };
-    assert_eq!(decide(&assigned(DeletePolicy::Never), &lost), adopt);
+    for whereabouts in [on("a"), Whereabouts::Free] {
+        let step = decide(
+            &assigned(DeletePolicy::Never),
+            &unwired(Some(&next), &whereabouts),
+        );
+        assert_eq!(step, adopt);
+    }
 }
 
 #[test]
@@ -134,7 +126,7 @@ fn a_lost_nodes_pod_keeps_its_address_while_its_object_exists() {
     let owner = pod("u-1", Some("a"));
     let (claim, there) = (assigned(DeletePolicy::Never), on("a"));
     let lost = ClaimSight {
-        node_lost: true,
+        unwired: true,
         ..sight(Some(&owner), &there)
     };
     assert_eq!(decide(&claim, &lost), ClaimStep::Rest);
@@ -175,13 +167,10 @@ fn a_taken_address_is_given_up_unless_the_pod_asked_for_it_or_uses_it() {
 
 #[test]
 fn a_kept_address_expires_by_a_deadline_that_is_written_once() {
-    let mut claim = Claim {
-        released: Some("u-1".into()),
-        ..assigned(DeletePolicy::Never)
-    };
-    assert_eq!(decide(&claim, &sight(None, &on("a"))), ClaimStep::Retain(None));
+    let mut claim = assigned(DeletePolicy::Never);
+    assert_eq!(decide(&claim, &unwired(None, &on("a"))), ClaimStep::Retain(None));
     claim.request.keep = Some(Duration::from_secs(300));
-    let step = decide(&claim, &sight(None, &on("a")));
+    let step = decide(&claim, &unwired(None, &on("a")));
     assert_eq!(step, ClaimStep::Retain(Some(at(1_300))));
     (claim.phase, claim.expiry) = (ClaimPhase::Retained, Some(at(1_300)));
     let (there, mut later) = (on("a"), Vec::new());
@@ -215,13 +204,16 @@ fn a_claim_goes_with_its_workload_only_after_the_pod_is_gone() {
     };
     assert_eq!(decide(&claim, &gone(Some(&owner))), ClaimStep::Rest);
     assert!(matches!(decide(&claim, &gone(None)), ClaimStep::Wait(_)));
-    claim.released = Some("u-1".into());
+    let unwired = ClaimSight {
+        unwired: true,
+        ..gone(None)
+    };
     assert_eq!(
-        decide(&claim, &gone(None)),
+        decide(&claim, &unwired),
         ClaimStep::Release("its workload is gone")
     );
     claim.workload = None;
-    assert_eq!(decide(&claim, &gone(None)), ClaimStep::Retain(None));
+    assert_eq!(decide(&claim, &unwired), ClaimStep::Retain(None));
 }
 
 #[test]
@@ -230,12 +222,9 @@ fn a_finished_pod_is_no_owner() {
         phase: PodPhase::Finished,
         ..pod("u-1", Some("a"))
     };
-    let claim = Claim {
-        released: Some("u-1".into()),
-        ..assigned(DeletePolicy::Immediate)
-    };
+    let claim = assigned(DeletePolicy::Immediate);
     assert!(matches!(
-        decide(&claim, &sight(Some(&ended), &on("a"))),
+        decide(&claim, &unwired(Some(&ended), &on("a"))),
         ClaimStep::Release(_)
     ));
 }

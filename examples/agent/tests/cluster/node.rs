@@ -189,6 +189,7 @@ pub fn published(name: &str, instance: &str, uid: &Value, addresses: u8) -> Node
         primary: "10.0.1.2".parse().expect("an address"),
         attached: attached.collect(),
         releasing: Vec::new(),
+        reserved: [].into(),
     };
     NodeConfig {
         name: name.into(),
@@ -204,6 +205,7 @@ pub fn published(name: &str, instance: &str, uid: &Value, addresses: u8) -> Node
             maximum: 9,
             capacity: 9,
             granted: 7,
+            by_claim: false,
         },
         agent: AgentReport::default(),
     }

@@ -44,6 +44,7 @@ impl Published {
             primary: "10.0.1.2".parse().unwrap(),
             attached: attached.collect(),
             releasing: Vec::new(),
+            reserved: [].into(),
         };
         let config = NodeConfig {
             name: "node-1".into(),
@@ -59,6 +60,7 @@ impl Published {
                 maximum: 9,
                 capacity: 12,
                 granted: 9,
+                by_claim: false,
             },
             agent: AgentReport::default(),
         };

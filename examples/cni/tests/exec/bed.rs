@@ -145,12 +145,14 @@ impl Node {
             primary,
             attached,
             releasing: Vec::new(),
+            reserved: [].into(),
         };
         let pool = NodePool {
             enis: vec![eni],
             maximum: 100,
             capacity: 100,
             granted: 0,
+            by_claim: false,
         };
         let journal = MemoryJournal::new();
         let node = Self {
