@@ -95,6 +95,8 @@ fn pod(uid: &str, node: Option<NodeName>) -> Pod {
         node,
         host_network: false,
         phase: PodPhase::Running,
+        claim: Ok(Default::default()),
+        workload: None,
     }
 }
 

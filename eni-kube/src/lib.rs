@@ -12,6 +12,7 @@
 #![deny(missing_docs)]
 
 mod calls;
+mod claim_request;
 mod cluster;
 mod connect;
 pub mod crd;

@@ -3,7 +3,10 @@
 use eni_core::model::{NodeName, Pod, PodKey, PodPhase, Uid};
 use k8s_openapi::api::core::v1;
 
-use crate::error::{InvalidObject, required};
+use crate::{
+    claim_request::{claim_request, workload},
+    error::{InvalidObject, required},
+};
 
 /// The core's view of a Pod object.
 ///
@@ -23,6 +26,8 @@ pub fn pod(object: &v1::Pod) -> Result<Pod, InvalidObject> {
             .map(NodeName::from),
         host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
         phase: phase(object.status.as_ref()),
+        claim: claim_request(meta),
+        workload: workload(meta),
     })
 }
 
@@ -67,6 +72,8 @@ mod tests {
             node: Some(NodeName::from("node-1")),
             host_network: false,
             phase: PodPhase::Running,
+            claim: Ok(Default::default()),
+            workload: None,
         };
         let pod = pod(&object(Some("Running"))).unwrap();
         assert_eq!(pod, expected);

@@ -3,7 +3,6 @@
 //! Here: the non-static pool of every node. [`PoolController`] runs it, [`plan`](plan()) decides.
 
 mod act;
-mod claims;
 mod collect;
 mod desk;
 mod duties;
@@ -19,6 +18,7 @@ mod reconcile;
 mod schedule;
 mod stats;
 mod stuck;
+mod takings;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -10,13 +10,13 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::{
     PoolConfig, PoolMonitor,
     act::Actor,
-    claims::Claims,
     desk::Desk,
     duties::Duties,
     fence::{Fence, Fenced},
     inventory::{AGREEING, Inventory},
     schedule::{End, Turn},
     stuck,
+    takings::Takings,
 };
 use crate::{
     cloud::{Cloud, Pacer},
@@ -51,7 +51,7 @@ pub struct Backends {
 pub struct PoolController {
     pub(super) actor: Arc<Actor>,
     pub(super) duties: Duties,
-    pub(super) claims: Mutex<Claims>,
+    pub(super) takings: Mutex<Takings>,
     fence: Arc<Fence>,
     pacer: Arc<Pacer>,
 }
@@ -78,7 +78,7 @@ impl PoolController {
         });
         Self {
             duties: Duties::new(&pacer, &actor),
-            claims: Mutex::default(),
+            takings: Mutex::default(),
             actor,
             fence,
             pacer,

@@ -30,12 +30,12 @@ impl PoolController {
         let end = match self.decide(&turn).await {
             Ok(None) => End::Done,
             Ok(Some(Decision { round, plan, stuck })) => {
-                self.claims.lock().note(&turn.node, &plan.actions);
+                self.takings.lock().note(&turn.node, &plan.actions);
                 for notice in &plan.notices {
                     self.actor.tell(&turn.node, notice);
                 }
                 let worked = self.actor.act(&round, plan.actions, stuck).await;
-                self.claims.lock().settle(&turn.node);
+                self.takings.lock().settle(&turn.node);
                 match worked {
                     false => End::Failed(self.actor.environment.random()),
                     true if plan.starved => End::Starved(self.actor.environment.random()),
@@ -53,7 +53,7 @@ impl PoolController {
     }
 
     /// What to do about a node; `None` if there is nothing to plan. Nothing is awaited after what is planned
-    /// from was taken, so that no other plan comes between this one and its claims.
+    /// from was taken, so that no other plan comes between this one and its takings.
     async fn decide(&self, turn: &Turn) -> Result<Option<Decision>, ActError> {
         let (inventory, desk) = (&self.actor.inventory, &self.actor.desk);
         self.actor.settle(&turn.node).await?;
@@ -104,10 +104,10 @@ impl PoolController {
     fn plan(&self, node: &Node, declared: Limits, usable: Limits) -> Option<Decision> {
         let actor = &self.actor;
         let (config, demand, subnets) = {
-            let (index, claims) = (actor.desk.index(), self.claims.lock());
+            let (index, takings) = (actor.desk.index(), self.takings.lock());
             let mut subnets = actor.inventory.subnets(node.zone.as_ref()?);
             for subnet in &mut subnets {
-                let taken = index.reserved(&subnet.id) + claims.on(&subnet.id);
+                let taken = index.reserved(&subnet.id) + takings.on(&subnet.id);
                 subnet.free = subnet.free.saturating_sub(taken);
             }
             (

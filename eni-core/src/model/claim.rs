@@ -29,7 +29,7 @@ pub struct Workload {
 }
 
 /// What a pod asks of its static address.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimRequest {
     /// Whether the address goes with the pod.
     pub policy: DeletePolicy,

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{NodeName, Uid};
+use super::{ClaimRequest, NodeName, Uid, Workload};
 
 /// A pod's name within the cluster. Another pod may bear it later: the uid tells them apart.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -61,6 +61,10 @@ pub struct Pod {
     pub host_network: bool,
     /// Where it stands.
     pub phase: PodPhase,
+    /// What it asks of a static address, where pods have such; or what is wrong with how it asks.
+    pub claim: Result<ClaimRequest, String>,
+    /// The workload that made it.
+    pub workload: Option<Workload>,
 }
 
 impl Pod {

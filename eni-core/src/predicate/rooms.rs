@@ -282,6 +282,8 @@ mod tests {
             node: node.map(NodeName::from),
             host_network: false,
             phase: PodPhase::Running,
+            claim: Ok(Default::default()),
+            workload: None,
         }
     }
 

@@ -112,6 +112,8 @@ fn pod(container: usize) -> Pod {
         node: Some("node-1".into()),
         host_network: false,
         phase: PodPhase::Running,
+        claim: Ok(Default::default()),
+        workload: None,
     }
 }
 

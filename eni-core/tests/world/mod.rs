@@ -251,6 +251,8 @@ impl World {
             node: Some(node.into()),
             host_network: false,
             phase: PodPhase::Pending,
+            claim: Ok(Default::default()),
+            workload: None,
         });
     }
 

@@ -16,6 +16,8 @@ fn pod(uid: &str, node: Option<&str>) -> Pod {
         node: node.map(Into::into),
         host_network: false,
         phase: PodPhase::Running,
+        claim: Ok(Default::default()),
+        workload: None,
     }
 }
 

@@ -18,6 +18,8 @@ fn pod(name: &str, uid: &str, node: Option<&str>) -> Pod {
         node: node.map(NodeName::from),
         host_network: false,
         phase: PodPhase::Pending,
+        claim: Ok(Default::default()),
+        workload: None,
     }
 }
 

@@ -90,6 +90,8 @@ impl Pods {
             node: Some(region::node(node)),
             host_network: false,
             phase: PodPhase::Pending,
+            claim: Ok(Default::default()),
+            workload: None,
         });
         tokio::spawn(self.clone().serve(pod));
     }

@@ -66,6 +66,8 @@ impl Workload {
             node: Some(node.name.clone()),
             host_network: self.world.dice.chance(0.05),
             phase: PodPhase::Pending,
+            claim: Ok(Default::default()),
+            workload: None,
         };
         self.world.cluster.put_pod(pod.clone());
         self.world.truth(|truth| {

@@ -178,6 +178,8 @@ impl Pods {
             node: Some(self.hosts[host].name.clone()),
             host_network: false,
             phase: PodPhase::Pending,
+            claim: Ok(Default::default()),
+            workload: None,
         };
         drop(state);
         self.cluster.put_pod(pod.clone());

@@ -8,24 +8,24 @@ use crate::model::{NodeName, SubnetId};
 /// Addresses that plans under way will take, so that nodes planned at the same time do not choose the same
 /// last ones.
 #[derive(Debug, Default)]
-pub(super) struct Claims {
+pub(super) struct Takings {
     of: BTreeMap<NodeName, BTreeMap<SubnetId, u32>>,
 }
 
-impl Claims {
+impl Takings {
     /// Notes what a node's plan will take.
     pub(super) fn note(&mut self, node: &NodeName, actions: &[Action]) {
-        let mut claim = BTreeMap::new();
+        let mut taking = BTreeMap::new();
         for action in actions {
             let (subnet, count) = match action {
                 Action::Plan { subnet, secondary } => (subnet, secondary + 1),
                 Action::Assign { subnet, count, .. } => (subnet, *count),
                 _ => continue,
             };
-            *claim.entry(subnet.clone()).or_default() += count;
+            *taking.entry(subnet.clone()).or_default() += count;
         }
-        if !claim.is_empty() {
-            self.of.insert(node.clone(), claim);
+        if !taking.is_empty() {
+            self.of.insert(node.clone(), taking);
         }
     }
 
@@ -36,6 +36,6 @@ impl Claims {
 
     /// What the plans under way will take from a subnet.
     pub(super) fn on(&self, subnet: &SubnetId) -> u32 {
-        self.of.values().filter_map(|claim| claim.get(subnet)).sum()
+        self.of.values().filter_map(|taking| taking.get(subnet)).sum()
     }
 }
