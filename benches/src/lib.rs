@@ -40,6 +40,7 @@ fn eni(number: u32, addresses: std::ops::Range<u32>) -> PoolEni {
             .collect(),
         releasing: Vec::new(),
         reserved: [].into(),
+        evicting: Vec::new(),
     }
 }
 

@@ -193,7 +193,8 @@ impl Class {
     pub fn kind(self, subnet: Option<&SubnetId>) -> CloudErrorKind {
         match self {
             Self::Throttled => CloudErrorKind::Throttled { retry_after: None },
-            Self::Busy | Self::State | Self::AddressTaken | Self::AlreadySo => CloudErrorKind::Conflict,
+            Self::Busy | Self::State | Self::AlreadySo => CloudErrorKind::Conflict,
+            Self::AddressTaken => CloudErrorKind::AddressTaken,
             Self::ServerFault => CloudErrorKind::Unavailable,
             Self::SubnetFull => match subnet {
                 Some(subnet) => CloudErrorKind::Exhausted {

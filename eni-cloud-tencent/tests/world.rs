@@ -184,6 +184,10 @@ impl Cloud for Ticking {
     async fn unassign_addresses(&self, eni: &EniId, addresses: &[std::net::IpAddr]) -> CloudResult<()> {
         ticking(self.0.unassign_addresses(eni, addresses)).await
     }
+
+    async fn migrate_address(&self, from: &EniId, to: &EniId, address: std::net::IpAddr) -> CloudResult<()> {
+        ticking(self.0.migrate_address(from, to, address)).await
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn eni(name: &str, third: u8, count: u8) -> PoolEni {
             .collect(),
         releasing: Vec::new(),
         reserved: [].into(),
+        evicting: Vec::new(),
     }
 }
 

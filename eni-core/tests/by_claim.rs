@@ -33,6 +33,7 @@ fn pool(addresses: &[(u8, u32, Option<&str>)]) -> NodePool {
             attached: addresses.iter().map(entry).collect(),
             releasing: Vec::new(),
             reserved: reserved.collect(),
+            evicting: Vec::new(),
         }],
         maximum: 0,
         capacity: 100,

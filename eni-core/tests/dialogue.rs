@@ -26,6 +26,7 @@ fn pool_with(mac: Mac) -> NodePool {
         attached: Vec::new(),
         releasing: Vec::new(),
         reserved: [].into(),
+        evicting: Vec::new(),
     };
     NodePool {
         enis: vec![eni],

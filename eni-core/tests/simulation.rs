@@ -22,6 +22,21 @@ fn every_invariant_holds() {
 }
 
 #[test]
+fn every_invariant_holds_with_static_addresses() {
+    for faults in [false, true] {
+        let scenario = Scenario {
+            claims: true,
+            faults,
+            ..scenario()
+        };
+        for seed in 0..SEEDS {
+            let outcome = simulate(seed, &scenario);
+            assert!(outcome.violation.is_none(), "{outcome}");
+        }
+    }
+}
+
+#[test]
 fn every_invariant_holds_where_nothing_goes_wrong() {
     let calm = Scenario {
         faults: false,

@@ -46,6 +46,21 @@ impl Action for UnassignPrivateIpAddresses {
     type Answer = Done;
 }
 
+/// Moves an IPv4 address to another ENI of its subnet; never the primary one.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct MigratePrivateIpAddress {
+    pub(crate) source_network_interface_id: String,
+    pub(crate) destination_network_interface_id: String,
+    pub(crate) private_ip_address: String,
+}
+
+impl Action for MigratePrivateIpAddress {
+    const NAME: &'static str = "MigratePrivateIpAddress";
+    const PRODUCT: Product = Product::Vpc;
+    type Answer = Done;
+}
+
 /// Adds IPv6 addresses, either any of the subnet or these.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]

@@ -10,8 +10,9 @@ use eni_core::{
 use super::{TencentCloud, listing::join, senseless};
 use crate::{
     api::{
-        Action, AssignIpv6Addresses, AssignPrivateIpAddresses, BATCH, NamedIpv6Address,
-        NamedPrivateIpAddress, NetworkInterface, UnassignIpv6Addresses, UnassignPrivateIpAddresses,
+        Action, AssignIpv6Addresses, AssignPrivateIpAddresses, BATCH, MigratePrivateIpAddress,
+        NamedIpv6Address, NamedPrivateIpAddress, NetworkInterface, UnassignIpv6Addresses,
+        UnassignPrivateIpAddresses,
     },
     client::Failure,
     convert,
@@ -106,6 +107,19 @@ impl TencentCloud {
         };
         let added: Result<Vec<_>, _> = added.iter().map(|text| convert::ip(text)).collect();
         added.map_err(|error| Failure::senseless(action, error))
+    }
+
+    /// One order of two ENIs, given to the one that loses the address.
+    pub(super) async fn migrate(&self, from: &EniId, to: &EniId, address: IpAddr) -> CloudResult<()> {
+        let _from = self.turns.take(from.as_str()).await;
+        let order = MigratePrivateIpAddress {
+            source_network_interface_id: from.to_string(),
+            destination_network_interface_id: to.to_string(),
+            private_ip_address: address.to_string(),
+        };
+        let sent = self.send(&order, from.as_str()).await;
+        sent.map(drop)
+            .map_err(|failure| failure.about(from.as_str(), None))
     }
 
     pub(super) async fn unassign(&self, id: &EniId, addresses: &[IpAddr]) -> CloudResult<()> {

@@ -94,6 +94,7 @@ impl Cloud for TencentCloud {
         capabilities.unassign_batch = BATCH;
         capabilities.describe_batch = PAGE;
         capabilities.ipv6 = true;
+        capabilities.migration = true;
         capabilities.listing_timeout = Some(LISTING);
         capabilities
     }
@@ -152,6 +153,10 @@ impl Cloud for TencentCloud {
 
     async fn unassign_addresses(&self, eni: &EniId, addresses: &[IpAddr]) -> CloudResult<()> {
         self.unassign(eni, addresses).await
+    }
+
+    async fn migrate_address(&self, from: &EniId, to: &EniId, address: IpAddr) -> CloudResult<()> {
+        self.migrate(from, to, address).await
     }
 }
 

@@ -26,11 +26,13 @@ pub enum Call {
     AssignAddresses,
     /// [`Cloud::unassign_addresses`](super::Cloud::unassign_addresses)
     UnassignAddresses,
+    /// [`Cloud::migrate_address`](super::Cloud::migrate_address)
+    MigrateAddress,
 }
 
 impl Call {
     /// Every call, in the order of its discriminant.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Instances,
         Self::Limits,
         Self::Subnets,
@@ -41,6 +43,7 @@ impl Call {
         Self::DeleteEni,
         Self::AssignAddresses,
         Self::UnassignAddresses,
+        Self::MigrateAddress,
     ];
 
     /// The method's name, as errors and counts have it.
@@ -56,6 +59,7 @@ impl Call {
             Self::DeleteEni => "delete_eni",
             Self::AssignAddresses => "assign_addresses",
             Self::UnassignAddresses => "unassign_addresses",
+            Self::MigrateAddress => "migrate_address",
         }
     }
 

@@ -25,6 +25,8 @@ pub enum CloudErrorKind {
     /// The thing is in a state, or an operation is under way, that excludes this call: re-read, then
     /// decide again.
     Conflict,
+    /// Somebody else has an address that was asked for: another one must do, or its owner must give it up.
+    AddressTaken,
     /// The caller lacks a permission: an operator must grant it.
     Denied,
     /// The request itself is wrong: repeating it is useless.
@@ -45,6 +47,9 @@ impl CloudErrorKind {
             Self::Quota => "raise the quota, or lower the number of pods per node",
             Self::NotFound => "the resource is gone; check whether something else deletes it",
             Self::Conflict => "the resource is busy; the state is read again",
+            Self::AddressTaken => {
+                "look who has the address in this subnet; subnets for pods must be this cluster's alone"
+            }
             Self::Denied => "grant the permission for this action",
             Self::Invalid => "the request is wrong; this is a defect or a bad setting",
             Self::Unavailable => "the outcome is unknown; the state is read again",

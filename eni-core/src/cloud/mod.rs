@@ -41,6 +41,8 @@ pub struct Capabilities {
     pub describe_batch: usize,
     /// ENIs can carry IPv6.
     pub ipv6: bool,
+    /// An address can go from one ENI to another without being free in between.
+    pub migration: bool,
     /// How long a listing by tags may take where it is made of many requests, each of which the backend gives up in
     /// time; `None` if it takes no longer than any call.
     pub listing_timeout: Option<Duration>,
@@ -55,6 +57,7 @@ impl Default for Capabilities {
             unassign_batch: 1,
             describe_batch: 1,
             ipv6: false,
+            migration: false,
             listing_timeout: None,
         }
     }
@@ -101,8 +104,8 @@ pub enum AssignAddresses {
 ///
 /// # Contract
 ///
-/// * **Asynchronous state.** `create_eni`, `attach_eni`, `detach_eni`, `delete_eni`, `assign_addresses`
-///   and `unassign_addresses` return when the cloud has *accepted* the order. The result shows in a
+/// * **Asynchronous state.** `create_eni`, `attach_eni`, `detach_eni`, `delete_eni`, `assign_addresses`,
+///   `unassign_addresses` and `migrate_address` return when the cloud has *accepted* the order. The result shows in a
 ///   later [`enis`](Cloud::enis): the caller polls, for all its orders together.
 /// * **Complete or an error.** A listing that could not be read whole is an error. An empty list means
 ///   that the cloud said so. It may still lag behind orders: absence in one listing proves nothing.
@@ -153,4 +156,8 @@ pub trait Cloud: Send + Sync {
 
     /// Removes secondary addresses.
     async fn unassign_addresses(&self, eni: &EniId, addresses: &[IpAddr]) -> CloudResult<()>;
+
+    /// Moves a secondary address to another ENI of its subnet; nobody else can get it in between. Never repeated
+    /// blindly: after an unknown outcome both ENIs are read. Asked only where [`Capabilities::migration`] says so.
+    async fn migrate_address(&self, from: &EniId, to: &EniId, address: IpAddr) -> CloudResult<()>;
 }

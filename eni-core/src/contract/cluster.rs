@@ -65,6 +65,7 @@ fn config(name: &str) -> NodeConfig {
                 attached: vec![address(3), address(4)],
                 releasing: vec![address(5)],
                 reserved: [([10, 0, 0, 3].into(), "u-1".into())].into(),
+                evicting: vec![[10, 0, 0, 6].into()],
             }],
             maximum: 6,
             capacity: 27,

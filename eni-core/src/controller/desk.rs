@@ -36,7 +36,7 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(config: &PoolConfig) -> Self {
         Self {
-            index: Mutex::default(),
+            index: Mutex::new(Index::new(config.claims.is_some())),
             schedule: Mutex::new(Schedule::new(config.backoff, PoolConfig::MAXIMUM_BACKOFF)),
             urgent: Mutex::default(),
             changes: AtomicU64::new(0),

@@ -145,4 +145,9 @@ impl Cloud for Fenced {
         self.check("unassign_addresses", eni)?;
         self.cloud.unassign_addresses(eni, addresses).await
     }
+
+    async fn migrate_address(&self, from: &EniId, to: &EniId, address: IpAddr) -> CloudResult<()> {
+        self.check("migrate_address", from)?;
+        self.cloud.migrate_address(from, to, address).await
+    }
 }

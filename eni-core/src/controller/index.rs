@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
+    claims::Book,
     mirror::{Change, Doubt, Mirror},
     schedule::Need,
 };
@@ -23,9 +24,19 @@ pub(super) struct Index {
     reserved: BTreeMap<SubnetId, u32>,
     placed: HashMap<PodKey, NodeName>,
     demand: BTreeMap<NodeName, u32>,
+    /// Claims and their pods, where addresses are given by claim.
+    pub(super) book: Option<Book>,
 }
 
 impl Index {
+    /// Nothing known yet.
+    pub(super) fn new(by_claim: bool) -> Self {
+        Self {
+            book: by_claim.then(Book::default),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn node(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.get(name)
     }
@@ -95,6 +106,13 @@ impl Index {
         (named.cloned().collect(), alive)
     }
 
+    /// The node whose pods can use an ENI on an instance: that of its record, if it is the node's instance.
+    pub(super) fn host(&self, eni: &EniId, instance: &InstanceId) -> Option<NodeName> {
+        let node = self.owner(eni, None)?;
+        let config = self.config(&node)?;
+        (config.object.spec.instance == *instance).then_some(node)
+    }
+
     /// The instances that nodes have, each with its node.
     pub(super) fn hosts(&self) -> BTreeMap<InstanceId, NodeName> {
         let hosts = self.nodes.values();
@@ -158,6 +176,7 @@ impl Index {
     }
 
     pub(super) fn apply_config(&mut self, event: WatchEvent<NodeConfig>) -> Vec<NodeName> {
+        self.stir();
         let changes = self.configs.apply(event).into_iter();
         changes.map(|change| NodeName::from(change.key)).collect()
     }
@@ -165,6 +184,13 @@ impl Index {
     pub(super) fn apply_record(&mut self, event: WatchEvent<EniRecord>) -> Vec<NodeName> {
         let changes = self.records.apply(event).into_iter();
         changes.filter_map(|change| self.replaced(change)).collect()
+    }
+
+    /// What claims wait for may have come.
+    pub(super) fn stir(&mut self) {
+        if let Some(book) = &mut self.book {
+            book.stir();
+        }
     }
 
     /// The shared objects of a node that are to be read before it is planned.
@@ -179,6 +205,7 @@ impl Index {
 
     /// Takes over a NodeENIConfig that was just written, over `base`, before the watch tells of it; its node.
     pub(super) fn wrote_config(&mut self, base: Option<&Version>, read: Versioned<NodeConfig>) -> NodeName {
+        self.stir();
         NodeName::from(self.configs.wrote(base, read).key)
     }
 
@@ -249,6 +276,9 @@ impl Index {
     }
 
     pub(super) fn apply_pod(&mut self, event: WatchEvent<Pod>) -> Vec<NodeName> {
+        if let Some(book) = &mut self.book {
+            book.apply_pod(&event);
+        }
         match event {
             WatchEvent::Reset(all) => {
                 self.placed.clear();

@@ -74,6 +74,11 @@ impl<T: Object> Mirror<T> {
         of_node.map(|(key, doubt)| (key.clone(), doubt.clone())).collect()
     }
 
+    /// Why an object is to be read first, if it is.
+    pub(super) fn doubt_of(&self, key: &str) -> Option<Doubt> {
+        self.doubts.get(key).cloned()
+    }
+
     /// Takes over what the watch says.
     pub(super) fn apply(&mut self, event: WatchEvent<T>) -> Vec<Change<T>> {
         match event {

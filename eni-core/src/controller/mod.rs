@@ -3,6 +3,7 @@
 //! Here: the non-static pool of every node. [`PoolController`] runs it, [`plan`](plan()) decides.
 
 mod act;
+mod claims;
 mod collect;
 mod desk;
 mod duties;
@@ -22,7 +23,9 @@ mod takings;
 
 use std::{collections::BTreeMap, time::Duration};
 
-pub use plan::{Action, EniView, NodeView, Notice, Observed, Plan, Remains, depart, plan};
+pub use plan::{
+    Action, ClaimNeed, ClaimView, EniView, NodeView, Notice, Observed, Plan, Remains, depart, plan,
+};
 pub use pool::{Backends, PoolController};
 pub use stats::{PoolMonitor, PoolStats};
 
@@ -62,6 +65,17 @@ pub struct PoolConfig {
     /// ENIs that the VPC leaves to this cluster in all, the instances' own included; `None`, the default, if
     /// the quota is never the limit.
     pub eni_quota: Option<u32>,
+    /// Every pod has a claim on an address of its own, which nothing but its own pod is given: static addresses.
+    /// `None`, the default: nodes keep pools. The warm range is to be 0 to 0 then.
+    pub claims: Option<ClaimConfig>,
+}
+
+/// How static addresses are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClaimConfig {
+    /// For how long an address is kept without a pod where the pod does not say; `None`: for ever. TKE's
+    /// `--claim-expired-duration`.
+    pub keep: Option<Duration>,
 }
 
 impl PoolConfig {
@@ -81,6 +95,7 @@ impl PoolConfig {
             pace: PaceConfig::default(),
             grants: GrantPolicy::default(),
             eni_quota: None,
+            claims: None,
         }
     }
 }

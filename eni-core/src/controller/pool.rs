@@ -3,7 +3,11 @@
 
 use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self, FuturesUnordered},
+};
 use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -20,12 +24,17 @@ use super::{
 };
 use crate::{
     cloud::{Cloud, Pacer},
-    cluster::{Cluster, Scope},
+    cluster::{Cluster, Scope, WatchEvent},
     env::Environment,
     leadership::Leadership,
+    model::Claim,
     policy::LISTING_LAG,
 };
 
+/// Claims that are written at the same time.
+const CLAIM_WRITES: usize = 64;
+/// How often the claims that wait for something are looked at, whatever happens; that costs no call.
+const LOOK: Duration = Duration::from_secs(1);
 /// Batches of ENIs with orders under way that are read per polling interval.
 const POLLS: u32 = 5;
 
@@ -148,11 +157,24 @@ impl PoolController {
             match self.actor.inventory.poll(stuck::PATIENCE).await {
                 Ok(news) if news.is_empty() => {}
                 Ok(news) => self.actor.desk.change(|index| {
+                    index.stir();
                     let owners = news.iter().map(|(id, name)| index.owner(id, name.as_deref()));
                     owners.flatten().collect::<BTreeSet<_>>()
                 }),
                 Err(error) => tracing::warn!(%error, "orders under way could not be read"),
             }
+        }
+    }
+
+    fn learn_claims(&self, event: WatchEvent<Claim>) {
+        self.change_book(|book| book.apply_claim(event));
+    }
+
+    /// Looks at the claims that wait, and at those whose time may be over.
+    fn look_at_claims(&self) {
+        if let Some(book) = &mut self.actor.desk.index().book {
+            book.stir();
+            book.expire(self.actor.environment.now());
         }
     }
 
@@ -163,12 +185,22 @@ impl PoolController {
         let mut pods = cluster.pods().watch(Scope::All);
         let mut configs = cluster.node_configs().watch(Scope::All);
         let mut records = cluster.eni_records().watch(Scope::All);
+        // Without claims nothing is read of them, and nothing is waited for.
+        let mut claims = match self.actor.config.claims {
+            Some(_) => cluster.claims().watch(Scope::All),
+            None => stream::once(async { WatchEvent::Reset(Vec::new()) })
+                .chain(stream::pending())
+                .boxed(),
+        };
+        let mut writes: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut work: FuturesUnordered<BoxFuture<'_, (Turn, End)>> = FuturesUnordered::new();
         let mut duties = pin!(self.duties.run());
         // Until every watch has told its whole state once, a plan would see too little.
         let mut told = BTreeSet::new();
         loop {
-            let ready = told.len() == 4;
+            let ready = told.len() == 5;
             // Where somebody waits, no other node's work is waited for.
             let urgent = work.len() >= self.actor.config.concurrency;
             tokio::select! {
@@ -178,7 +210,13 @@ impl PoolController {
                 Some(event) = records.next() => { told.insert(1); desk.change(|index| index.apply_record(event)); }
                 Some(event) = configs.next() => { told.insert(2); desk.change(|index| index.apply_config(event)); }
                 Some(event) = pods.next() => { told.insert(3); desk.change(|index| index.apply_pod(event)); }
+                Some(event) = claims.next() => { told.insert(4); self.learn_claims(event); }
                 Some((turn, end)) = work.next() => desk.finish(turn, end),
+                Some(()) = writes.next() => {}
+                Some(job) = async { self.next_claim() }, if ready && writes.len() < CLAIM_WRITES => {
+                    writes.push(self.carry_claim(job).boxed());
+                }
+                _ = look.tick(), if self.actor.config.claims.is_some() => self.look_at_claims(),
                 // Begun once there is something to judge from; it never ends.
                 () = &mut duties, if ready => {}
                 Some(turn) = async { desk.next(urgent) }, if ready => work.push(self.reconcile(turn).boxed()),

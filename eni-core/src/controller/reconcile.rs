@@ -31,11 +31,13 @@ impl PoolController {
             Ok(None) => End::Done,
             Ok(Some(Decision { round, plan, stuck })) => {
                 self.takings.lock().note(&turn.node, &plan.actions);
+                self.hold_back(&turn.node, &plan.actions);
                 for notice in &plan.notices {
                     self.actor.tell(&turn.node, notice);
                 }
                 let worked = self.actor.act(&round, plan.actions, stuck).await;
                 self.takings.lock().settle(&turn.node);
+                self.hold_back(&turn.node, &[]);
                 match worked {
                     false => End::Failed(self.actor.environment.random()),
                     true if plan.starved => End::Starved(self.actor.environment.random()),
@@ -73,6 +75,17 @@ impl PoolController {
             return Ok(self.plan(&node, declared, usable));
         }
         Ok(Some(decision))
+    }
+
+    /// What is about to move is nowhere meanwhile.
+    fn hold_back(&self, node: &NodeName, actions: &[Action]) {
+        let leaving = actions.iter().filter_map(|action| match action {
+            Action::Migrate { address, .. } => Some(*address),
+            _ => None,
+        });
+        if let Some(book) = &mut self.actor.desk.index().book {
+            book.leave(node, leaving.collect());
+        }
     }
 
     /// What the node's instance can carry, kept in its object; `None` if that has to come first.
@@ -119,6 +132,7 @@ impl PoolController {
         let enis = self.enis(&node.name);
         let (version, config) = config.map(|read| (read.version, read.object)).unzip();
         let instances = enis.iter().map(|(record, _)| &record.instance);
+        let claims = self.claim_view(&node.name, &enis);
         let view = NodeView {
             gone: self.duties.instances.gone(instances),
             granted: self.duties.grants.of(&node.name),
@@ -129,6 +143,7 @@ impl PoolController {
             limits: usable,
             subnets,
             warm: actor.config.warm,
+            claims,
         };
         let mut plan = plan(&view, &mut || actor.environment.random());
         let stuck = stuck::stuck(&view, |eni| actor.inventory.standing(eni, stuck::PATIENCE));
@@ -171,7 +186,13 @@ impl PoolController {
                 limits: None,
                 urgent: self.actor.desk.urgent(name),
             },
-            plan: depart(&Remains { config, enis, gone }),
+            plan: depart(&Remains {
+                claims: self.claim_view(name, &enis),
+                node: name.clone(),
+                config,
+                enis,
+                gone,
+            }),
             stuck: Vec::new(),
         })
     }

@@ -208,6 +208,7 @@ mod tests {
             warm: WarmRange::default(),
             gone: Default::default(),
             granted: None,
+            claims: None,
         }
     }
 

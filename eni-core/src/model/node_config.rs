@@ -84,6 +84,17 @@ pub struct PoolEni {
     /// For whom alone attached addresses are: the pod whose claim has the address.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reserved: BTreeMap<IpAddr, Uid>,
+    /// Addresses that ipamd is taking off and that the agent was never told of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evicting: Vec<IpAddr>,
+}
+
+impl PoolEni {
+    /// Whether it says anything of an address for pods.
+    pub fn names(&self, ip: IpAddr) -> bool {
+        let mut told = self.attached.iter().chain(&self.releasing);
+        told.any(|entry| entry.ip == ip) || self.evicting.contains(&ip)
+    }
 }
 
 /// The node's pool as ipamd publishes it.

@@ -109,6 +109,7 @@ mod tests {
             attached,
             releasing: Vec::new(),
             reserved: [].into(),
+            evicting: Vec::new(),
         };
         NodePool {
             enis: vec![eni],

@@ -45,6 +45,7 @@ pub fn pool(count: u8) -> NodePool {
         attached: attached.collect(),
         releasing: Vec::new(),
         reserved: [].into(),
+        evicting: Vec::new(),
     };
     NodePool {
         enis: vec![eni],

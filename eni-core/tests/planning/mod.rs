@@ -52,6 +52,7 @@ fn view() -> NodeView {
         warm: WarmRange { min: 2, max: 2 },
         gone: BTreeSet::new(),
         granted: None,
+        claims: None,
     }
 }
 

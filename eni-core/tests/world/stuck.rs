@@ -130,6 +130,9 @@ impl Cloud for Sticky {
         self.free(eni);
         self.inner.unassign_addresses(eni, addresses).await
     }
+    async fn migrate_address(&self, from: &EniId, to: &EniId, address: IpAddr) -> CloudResult<()> {
+        self.inner.migrate_address(from, to, address).await
+    }
 }
 
 /// A world whose cloud hangs over the first order of a kind, and that cloud.

@@ -67,6 +67,7 @@ fn status() -> Value {
         "primary": address("The ENI's own address, which no pod gets."),
         "attached": list("Addresses that the agent may give out.", stay()),
         "releasing": list("Addresses that ipamd is taking off.", stay()),
+        "evicting": list("Addresses that ipamd is taking off and no agent was told of.", address("The address.")),
         "reserved": {
             "type": "object",
             "description": "For whom alone attached addresses are: the uid of the pod whose claim has it, by address.",

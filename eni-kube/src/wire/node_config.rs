@@ -40,6 +40,8 @@ struct EniInfo {
     releasing: Vec<PoolAddress>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     reserved: BTreeMap<IpAddr, Uid>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    evicting: Vec<IpAddr>,
 }
 
 /// An operator's setting that makes no sense is read as it is: the core judges it, and goes on without it.
@@ -117,6 +119,7 @@ impl From<EniInfo> for PoolEni {
             attached: info.attached,
             releasing: info.releasing,
             reserved: info.reserved,
+            evicting: info.evicting,
         }
     }
 }
@@ -133,6 +136,7 @@ impl From<PoolEni> for EniInfo {
             attached: eni.attached,
             releasing: eni.releasing,
             reserved: eni.reserved,
+            evicting: eni.evicting,
         }
     }
 }

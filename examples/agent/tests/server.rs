@@ -109,6 +109,7 @@ async fn accept(service: &NodeService, addresses: u8) {
             .collect(),
         releasing: Vec::new(),
         reserved: [].into(),
+        evicting: Vec::new(),
     };
     let links = BTreeMap::from([(
         eni.id.clone(),

@@ -75,6 +75,10 @@ pub struct Simulate {
     #[arg(long, requires = "seed")]
     pub trace: bool,
 
+    /// Every pod has a claim on a static address.
+    #[arg(long = "static")]
+    pub claims: bool,
+
     /// Seeds at the same time; as many as the machine has cores by default.
     #[arg(long)]
     pub jobs: Option<NonZeroUsize>,

@@ -32,6 +32,7 @@ pub fn run(wanted: &Simulate) -> bool {
     }
     let scenario = Scenario {
         print: wanted.trace,
+        claims: wanted.claims,
         faults: !without.iter().any(|name| name == "all"),
         without,
         ..usual

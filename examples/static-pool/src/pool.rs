@@ -215,4 +215,14 @@ impl Cloud for StaticPool {
         let (eni, addresses) = (eni.clone(), addresses.to_vec());
         self.write(move |book, _| book.unassign(&eni, &addresses)).await
     }
+
+    async fn migrate_address(&self, from: &EniId, _: &EniId, address: IpAddr) -> CloudResult<()> {
+        let message = "an address of this cloud stays on its interface";
+        Err(CloudError::new(
+            CloudErrorKind::Invalid,
+            "migrate_address",
+            format!("{address} of {from}"),
+            message,
+        ))
+    }
 }

@@ -239,6 +239,14 @@ impl Cloud for Paced {
         })
         .await
     }
+
+    async fn migrate_address(&self, from: &EniId, to: &EniId, address: IpAddr) -> CloudResult<()> {
+        let resource = || format!("{address} of {from} to {to}");
+        self.call(Call::MigrateAddress, resource, |cloud| {
+            cloud.migrate_address(from, to, address)
+        })
+        .await
+    }
 }
 
 fn not_started(call: Call, lane: Lane, resource: String, waited: Duration) -> CloudError {

@@ -1,13 +1,19 @@
 //! Actions that are orders to the cloud.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{ActError, Actor, Round};
 use crate::{
-    cloud::{CloudErrorKind, CloudResult, CreateEni},
+    cloud::{CloudError, CloudErrorKind, CloudResult, CreateEni},
+    cluster::ClusterError,
     controller::inventory::Create,
     model::{EniId, EniRecord, Node, NodeConfig, PoolAddress, PoolEni, SubnetId},
 };
+
+/// How long an address counts as somebody else's once the cloud has said so.
+const TAKEN: Duration = Duration::from_secs(60);
 
 impl Actor {
     pub(super) async fn create(&self, round: &Round, record: EniRecord) -> Result<(), ActError> {
@@ -52,6 +58,68 @@ impl Actor {
         // it, or it would look as if it had never gone.
         self.desk.change(|_| Some(round.node.name.clone()));
         Ok(())
+    }
+
+    /// Adds addresses that claims have. One that somebody else has is told to its claim, which decides.
+    pub(super) async fn assign_exactly(
+        &self,
+        round: &Round,
+        eni: &EniId,
+        subnet: &SubnetId,
+        addresses: Vec<IpAddr>,
+    ) -> Result<(), ActError> {
+        let taken = |error: &CloudError| error.kind == CloudErrorKind::AddressTaken;
+        let assign = |addresses| {
+            self.inventory
+                .assign_exactly(eni, subnet, addresses, &round.urgent)
+        };
+        let mut assigned = assign(&addresses).await;
+        if addresses.len() > 1 && assigned.as_ref().is_err_and(taken) {
+            // All or nothing was added: of which one it was said is found one by one.
+            for ip in &addresses {
+                assigned = assign(std::slice::from_ref(ip)).await;
+                if assigned.as_ref().is_err_and(taken) {
+                    self.told_taken(&[*ip]);
+                }
+            }
+        } else if assigned.as_ref().is_err_and(taken) {
+            self.told_taken(&addresses);
+        }
+        self.suspect(round, assigned)?;
+        self.desk.change(|index| {
+            index.stir();
+            Some(round.node.name.clone())
+        });
+        Ok(())
+    }
+
+    /// Moves an address here, if its node's shared object says now that nobody there can use it.
+    pub(super) async fn migrate(
+        &self,
+        round: &Round,
+        from: &EniId,
+        to: &EniId,
+        address: IpAddr,
+    ) -> Result<(), ActError> {
+        let owner = self.desk.index().owner(from, None);
+        if let Some(owner) = owner {
+            let told = |eni: &PoolEni| names(&eni.attached, address) || names(&eni.releasing, address);
+            match self.cluster.node_configs().get(owner.as_str()).await {
+                Ok(read) if read.object.pool.enis.iter().any(told) => return Ok(()),
+                Ok(_) | Err(ClusterError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        tracing::info!(node = %round.node.name, %from, %to, %address, "an address moves to its pod");
+        Ok(self.inventory.migrate(from, to, address, &round.urgent).await?)
+    }
+
+    fn told_taken(&self, addresses: &[IpAddr]) {
+        let until = Instant::now() + TAKEN;
+        self.desk.change(|index| {
+            index.book.iter_mut().for_each(|book| book.take(addresses, until));
+            None
+        });
     }
 
     /// What should have fitted did not: what the instance can carry, and what it carries, is read again.

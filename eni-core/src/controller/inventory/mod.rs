@@ -4,6 +4,7 @@
 //! what has an order under way, and everything, for all nodes together.
 
 mod capacity;
+mod location;
 mod orders;
 mod reading;
 mod run;
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
 pub(super) use capacity::Capacity;
+pub(super) use location::Location;
 pub(super) use orders::Create;
 pub(super) use run::AGREEING;
 use seen::Seen;
@@ -51,6 +53,8 @@ pub(super) struct Inventory {
 struct State {
     enis: BTreeMap<EniId, Seen>,
     by_name: BTreeMap<String, EniId>,
+    /// Which ENI has an address, or may have it: two while it goes from one to the other.
+    at: BTreeMap<IpAddr, BTreeSet<EniId>>,
     /// Those of `enis` that a listing is awaited of.
     in_flight: BTreeSet<EniId>,
     /// Records whose ENI may exist without an id, and from when on its absence can be believed. `None`:
@@ -145,8 +149,9 @@ impl Inventory {
         let id = id.cloned().or(state.by_name.get(name).cloned());
         state.by_name.remove(name);
         if let Some(id) = id {
-            state.enis.remove(&id);
+            let before = state.enis.remove(&id).map(|seen| seen.holds());
             state.in_flight.remove(&id);
+            state.relocate(&id, &before.unwrap_or_default(), &BTreeSet::new());
         }
     }
 
@@ -182,7 +187,9 @@ impl State {
     /// Changes what is known of an ENI; what `change` returns.
     fn change<T>(&mut self, id: &EniId, change: impl FnOnce(&mut Seen) -> T) -> T {
         let seen = self.seen(id);
+        let before = seen.holds();
         let result = change(seen);
+        let after = seen.holds();
         let (in_flight, name) = (seen.is_in_flight(), seen.eni.as_ref().map(|eni| eni.name.clone()));
         if in_flight {
             self.in_flight.insert(id.clone());
@@ -194,6 +201,7 @@ impl State {
         {
             self.by_name.insert(name, id.clone());
         }
+        self.relocate(id, &before, &after);
         result
     }
 }

@@ -171,7 +171,31 @@ impl Inventory {
         let count = count.min(self.capabilities().assign_batch.max(1));
         let count = self.subnets.admit(subnet, count)?;
         let request = AssignAddresses::Count(Family::V4, count);
-        let assigned = self.doubt(id, self.growing(urgent).assign_addresses(id, &request).await);
+        self.order_addresses(id, subnet, &request, urgent).await
+    }
+
+    /// Assigns these very addresses, as many of them as one call takes.
+    pub(in crate::controller) async fn assign_exactly(
+        &self,
+        id: &EniId,
+        subnet: &SubnetId,
+        addresses: &[IpAddr],
+        urgent: &Urgent,
+    ) -> CloudResult<()> {
+        let limit = self.capabilities().assign_batch.max(1) as usize;
+        let batch = addresses[..addresses.len().min(limit)].to_vec();
+        let request = AssignAddresses::Exactly(batch);
+        self.order_addresses(id, subnet, &request, urgent).await
+    }
+
+    async fn order_addresses(
+        &self,
+        id: &EniId,
+        subnet: &SubnetId,
+        request: &AssignAddresses,
+        urgent: &Urgent,
+    ) -> CloudResult<()> {
+        let assigned = self.doubt(id, self.growing(urgent).assign_addresses(id, request).await);
         let exhausted = |error: &CloudError| {
             matches!(
                 error.kind,
@@ -182,7 +206,8 @@ impl Inventory {
         self.subnets.note(subnet, &assigned, refused);
         let assigned = assigned?;
         self.touch(id, |seen, now| seen.assigned(&assigned, now));
-        self.subnets.take(subnet, count);
+        self.subnets
+            .take(subnet, u32::try_from(assigned.len()).unwrap_or(u32::MAX));
         Ok(())
     }
 
@@ -193,6 +218,27 @@ impl Inventory {
         self.doubt(id, self.on(Lane::Release).unassign_addresses(id, batch).await)?;
         self.touch(id, |seen, now| seen.unassigned(batch, now));
         Ok(())
+    }
+
+    /// Moves an address from one ENI to another.
+    pub(in crate::controller) async fn migrate(
+        &self,
+        from: &EniId,
+        to: &EniId,
+        address: IpAddr,
+        urgent: &Urgent,
+    ) -> CloudResult<()> {
+        let moved = self.growing(urgent).migrate_address(from, to, address).await;
+        let moved = self.doubt(from, moved);
+        self.doubt(to, moved)?;
+        self.touch(from, |seen, now| seen.unassigned(&[address], now));
+        self.touch(to, |seen, now| seen.assigned(&[address], now));
+        Ok(())
+    }
+
+    /// What the cloud can do.
+    pub(in crate::controller) fn migrates(&self) -> bool {
+        self.capabilities().migration
     }
 
     /// After an unknown outcome the ENI is read again before it gets another order.

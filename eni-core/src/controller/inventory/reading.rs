@@ -1,6 +1,9 @@
 //! Reading the cloud: all of our ENIs now and then, those with an order under way more often.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -109,7 +112,10 @@ impl State {
     /// Drops what was kept of ENIs that have been gone for long and that no record asked to forget.
     fn drop_remains(&mut self, now: Instant) {
         let old = |seen: &Seen| seen.gone_since().is_some_and(|since| since + REMEMBERED <= now);
-        self.enis.retain(|_, seen| !old(seen));
+        let gone = self.enis.extract_if(.., |_, seen| old(seen));
+        for (id, seen) in gone.collect::<Vec<_>>() {
+            self.relocate(&id, &seen.holds(), &BTreeSet::new());
+        }
         self.by_name.retain(|_, id| self.enis.contains_key(id));
     }
 }

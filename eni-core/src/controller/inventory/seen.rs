@@ -45,6 +45,8 @@ pub(super) struct Seen {
     made: bool,
     /// Ordered and not yet listed.
     assigning: BTreeMap<IpAddr, Instant>,
+    /// Ordered onto it soon after they were ordered off: for a while a listing may show their earlier stay.
+    again: BTreeMap<IpAddr, Instant>,
     /// Ordered off, for as long as a listing may show them, even after one that lacked them.
     unassigning: BTreeMap<IpAddr, Instant>,
     /// Was listed, and is not, in too few listings or for less than they may lag.
@@ -76,6 +78,7 @@ impl Seen {
             leaving: None,
             made: false,
             assigning: BTreeMap::new(),
+            again: BTreeMap::new(),
             unassigning: BTreeMap::new(),
             absent: BTreeMap::new(),
             listed: None,
@@ -93,10 +96,13 @@ impl Seen {
             return EniView::Unknown;
         };
         let told = published.iter().filter(|published| published.id == eni.id);
-        let told = told.flat_map(|eni| eni.attached.iter().chain(&eni.releasing));
+        let told = told.flat_map(|eni| {
+            let stays = eni.attached.iter().chain(&eni.releasing).map(|entry| entry.ip);
+            stays.chain(eni.evicting.iter().copied())
+        });
         EniView::Known(Box::new(Observed {
             unassigning: self.unassigning(),
-            vanished: self.vanished(told.map(|entry| entry.ip)),
+            vanished: self.vanished(told),
             settled: self.is_settled(),
             confirmed: self.is_confirmed(),
             eni,
@@ -188,6 +194,19 @@ impl Seen {
             .collect()
     }
 
+    /// The addresses that it has, its own included, or may have although the last listing lacked them.
+    pub(super) fn holds(&self) -> BTreeSet<IpAddr> {
+        let listed = self.eni.iter().flat_map(|eni| &eni.addresses);
+        let missed = self.absent.iter().filter(|(_, absence)| !absence.ordered);
+        let missed = missed.map(|(ip, _)| *ip);
+        listed.map(|address| address.ip).chain(missed).collect()
+    }
+
+    /// Whether an address was ordered off it a moment ago.
+    pub(super) fn is_leaving(&self, ip: IpAddr) -> bool {
+        self.unassigning.contains_key(&ip)
+    }
+
     /// Addresses whose removal was ordered and that a listing may still show.
     fn unassigning(&self) -> BTreeSet<IpAddr> {
         self.unassigning.keys().copied().collect()
@@ -236,6 +255,8 @@ impl Seen {
     /// Addresses were ordered onto it.
     pub(super) fn assigned(&mut self, ips: &[IpAddr], now: Instant) {
         self.assigning.extend(ips.iter().map(|ip| (*ip, now)));
+        let left = |ip: &&IpAddr| self.unassigning.contains_key(*ip);
+        self.again.extend(ips.iter().filter(left).map(|ip| (*ip, now)));
         self.absent.retain(|ip, _| !ips.contains(ip));
         self.unassigning.retain(|ip, _| !ips.contains(ip));
         if let Some(eni) = &mut self.eni {
@@ -270,6 +291,10 @@ impl Seen {
         }
         self.leaving = self.leaving.filter(|before| *before == eni.state && !lagged);
         self.learn_addresses(&eni, asked);
+        self.again.retain(|_, ordered| *ordered + LAG > asked);
+        for address in &mut eni.addresses {
+            address.ready &= !self.again.contains_key(&address.ip);
+        }
         let coming = self.assigning.keys().map(|ip| unready(*ip));
         eni.addresses.extend(coming);
         let stands = |known: &Eni| known.state == eni.state && known.instance == eni.instance;

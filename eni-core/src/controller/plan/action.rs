@@ -38,10 +38,35 @@ pub enum Action {
         /// How many.
         count: u32,
     },
+    /// Add these very addresses to an ENI, which claims have.
+    AssignExactly {
+        /// The ENI.
+        eni: EniId,
+        /// Its subnet.
+        subnet: SubnetId,
+        /// Which.
+        addresses: Vec<IpAddr>,
+    },
+    /// Move an address that a claim has from an ENI that is elsewhere.
+    Migrate {
+        /// The ENI that has it.
+        from: EniId,
+        /// The node's ENI.
+        to: EniId,
+        /// The address.
+        address: IpAddr,
+    },
     /// Tell the agent what it may use.
     Publish(NodePool),
     /// Take withdrawn addresses off an ENI.
     Unassign {
+        /// The ENI.
+        eni: EniId,
+        /// Which.
+        addresses: Vec<IpAddr>,
+    },
+    /// Take addresses off an ENI that the agent was never told of.
+    Evict {
         /// The ENI.
         eni: EniId,
         /// Which.
@@ -62,7 +87,9 @@ impl Action {
     pub fn eni(&self) -> Option<&EniId> {
         match self {
             Self::Attach(eni) | Self::Detach(eni) | Self::Delete(eni) => Some(eni),
-            Self::Assign { eni, .. } | Self::Unassign { eni, .. } => Some(eni),
+            Self::Assign { eni, .. } | Self::AssignExactly { eni, .. } => Some(eni),
+            Self::Migrate { to, .. } => Some(to),
+            Self::Unassign { eni, .. } | Self::Evict { eni, .. } => Some(eni),
             _ => None,
         }
     }

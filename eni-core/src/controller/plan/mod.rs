@@ -1,6 +1,8 @@
 //! What a node needs done, decided from what is known: no clock, no I/O.
 
 mod action;
+mod claim_growth;
+mod claimed;
 mod growth;
 mod notice;
 mod progress;
@@ -10,6 +12,7 @@ mod view;
 use std::collections::BTreeSet;
 
 pub use action::Action;
+pub use claimed::{ClaimNeed, ClaimView};
 pub use notice::Notice;
 pub use view::{EniView, NodeView, Observed, Remains};
 
@@ -49,30 +52,45 @@ pub fn plan(view: &NodeView, random: &mut dyn FnMut() -> u64) -> Plan {
         if record.instance == config.spec.instance {
             plan.actions.extend(progress::progress(view, config, record, eni));
         } else if view.gone.contains(&record.instance) {
-            plan.actions.extend(progress::leave(record, eni));
+            let claims = view.claims.as_ref();
+            plan.actions
+                .extend(progress::leave(record, eni, claims, &config.name));
         } else {
             plan.notices.push(progress::stranded(view, record));
         }
     }
     let lost = publication::unrecorded(view, config).map(|eni| restore(config, eni));
     plan.actions.extend(lost.map(Action::Restore));
+    if view.claims.is_some() {
+        // Others wait for what is taken off, and it is taken off once.
+        let busy = plan.actions.iter().filter_map(Action::eni).cloned().collect();
+        plan.actions.extend(claimed::evict(view, config, &busy));
+    }
     // An ENI takes one order at a time: where somebody waits, adding goes before taking off.
     let waiting = config.agent.short > 0;
     let yields = |action: &Action| waiting && matches!(action, Action::Unassign { .. });
     let busy = plan.actions.iter().filter(|action| !yields(action));
     let busy: BTreeSet<EniId> = busy.filter_map(Action::eni).cloned().collect();
-    let (growth, starved) = growth::grow(view, config, warm, &busy);
+    let mut pressed = 0;
+    let (growth, starved) = match &view.claims {
+        None => growth::grow(view, config, warm, &busy),
+        Some(claims) => {
+            let grown = claim_growth::grow(view, config, claims, &busy);
+            pressed = grown.pressed;
+            (grown.actions, grown.starved)
+        }
+    };
     let growing: BTreeSet<_> = growth.iter().filter_map(Action::eni).collect();
     plan.actions
         .retain(|action| !(yields(action) && action.eni().is_some_and(|eni| growing.contains(eni))));
     if starved {
         plan.starved = true;
         plan.notices.push(Notice::Starved(view.node.zone.clone()));
-    } else if growth.is_empty() {
+    } else if growth.is_empty() && view.claims.as_ref().is_none_or(|claims| claims.needs.is_empty()) {
         plan.actions.extend(growth::retire(view, config));
     }
     plan.actions.extend(growth);
-    let pool = publication::publish(view, config, warm, random);
+    let pool = publication::publish(view, config, warm, pressed, random);
     if pool != config.pool {
         plan.actions.push(Action::Publish(pool));
     }
@@ -85,12 +103,18 @@ pub fn depart(remains: &Remains) -> Plan {
     let gone = |record: &EniRecord| remains.gone.contains(&record.instance);
     let leaving = remains.enis.iter().filter(|(record, _)| gone(record));
     let mut plan: Plan = leaving
-        .filter_map(|(record, eni)| progress::leave(record, eni))
+        .filter_map(|(record, eni)| progress::leave(record, eni, remains.claims.as_ref(), &remains.node))
         .collect();
-    let dismissed = remains
-        .config
-        .as_ref()
-        .filter(|config| remains.enis.is_empty() && remains.gone.contains(&config.spec.instance));
+    let config = remains.config.as_ref();
+    let left = config.filter(|config| remains.gone.contains(&config.spec.instance));
+    // Claims may keep an ENI for long: nobody must take its addresses for used meanwhile.
+    if let Some(config) = left.filter(|config| !config.pool.enis.is_empty() && remains.claims.is_some()) {
+        plan.actions.push(Action::Publish(NodePool {
+            enis: Vec::new(),
+            ..config.pool.clone()
+        }));
+    }
+    let dismissed = left.filter(|_| remains.enis.is_empty());
     plan.actions.extend(dismissed.cloned().map(Action::Dismiss));
     plan
 }
@@ -174,7 +198,7 @@ fn anew(view: &NodeView, spec: NodeSpec, random: &mut dyn FnMut() -> u64) -> Nod
         agent: AgentReport::default(),
     };
     let warm = policy::warm_range(config.spec.warm, view.warm).unwrap_or(view.warm);
-    config.pool = publication::publish(view, &config, warm, random);
+    config.pool = publication::publish(view, &config, warm, 0, random);
     config
 }
 

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Action, EniView, NodeView, Notice, Observed};
-use crate::model::{EniRecord, EniState, Intent, NodeConfig, PoolEni};
+use super::{Action, ClaimView, EniView, NodeView, Notice, Observed, claimed};
+use crate::model::{EniRecord, EniState, Intent, NodeConfig, NodeName, PoolEni};
 
 /// The next step of one ENI towards its record's intent.
 pub(super) fn progress(
@@ -26,7 +26,8 @@ pub(super) fn progress(
         (Intent::Attached, EniState::Available) => {
             // An ENI with more addresses than the instance takes on one cannot be attached.
             let excess = known.secondary_addresses().count() > view.limits.secondary_addresses() as usize;
-            let leaving = Some(leaving(observed, published)).filter(|leaving| excess && !leaving.is_empty());
+            let leaving =
+                Some(leaving(view, observed, published)).filter(|leaving| excess && !leaving.is_empty());
             Some(match leaving {
                 Some(addresses) => Action::Unassign {
                     eni: known.id.clone(),
@@ -36,7 +37,7 @@ pub(super) fn progress(
             })
         }
         (Intent::Attached, EniState::InUse) if known.instance.as_ref() == Some(&config.spec.instance) => {
-            let addresses = leaving(observed, published);
+            let addresses = leaving(view, observed, published);
             (!addresses.is_empty()).then(|| Action::Unassign {
                 eni: known.id.clone(),
                 addresses,
@@ -57,14 +58,25 @@ pub(super) fn progress(
 }
 
 /// What the agent has let go of and is still on its ENI.
-fn leaving(observed: &Observed, published: Option<&PoolEni>) -> Vec<IpAddr> {
+fn leaving(view: &NodeView, observed: &Observed, published: Option<&PoolEni>) -> Vec<IpAddr> {
     let leaving = published.into_iter().flat_map(|eni| &eni.releasing);
     let leaving = leaving.map(|entry| entry.ip);
-    leaving.filter(|ip| observed.keeps(*ip)).collect()
+    let claims = view.claims.as_ref();
+    let goes = |ip: IpAddr| claims.is_none_or(|claims| claims.goes(ip, &view.node.name));
+    leaving.filter(|ip| observed.keeps(*ip) && goes(*ip)).collect()
 }
 
 /// The next step of an ENI whose instance is gone: nobody can use its addresses any more.
-pub(super) fn leave(record: &EniRecord, eni: &EniView) -> Option<Action> {
+/// Those that claims keep stay on it, as on a parking place.
+pub(super) fn leave(
+    record: &EniRecord,
+    eni: &EniView,
+    claims: Option<&ClaimView>,
+    node: &NodeName,
+) -> Option<Action> {
+    if let Some(kept) = claims.and_then(|claims| claimed::keeps(record, eni, claims, node)) {
+        return kept;
+    }
     let known = match eni {
         EniView::Absent | EniView::Gone => return Some(Action::Forget(record.clone())),
         _ if record.intent == Intent::Attached => return Some(Action::Retire(record.clone())),

@@ -1,11 +1,8 @@
 //! What the agent is told.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
-use super::{EniView, NodeView, Observed, ours, sizing};
+use super::{EniView, NodeView, Observed, claimed, ours, sizing};
 use crate::model::{
     EniRecord, EniState, Generation, Intent, NodeConfig, NodePool, PoolAddress, PoolEni, WarmRange,
 };
@@ -15,6 +12,7 @@ pub(super) fn publish(
     view: &NodeView,
     config: &NodeConfig,
     warm: WarmRange,
+    mut pressed: u32,
     random: &mut dyn FnMut() -> u64,
 ) -> NodePool {
     let sizing = sizing(view, warm, 0);
@@ -30,7 +28,7 @@ pub(super) fn publish(
                 if known.eni.state == EniState::InUse
                     && known.eni.instance.as_ref() == Some(&config.spec.instance) =>
             {
-                enis.extend(in_service(view, config, before, known, random));
+                enis.extend(in_service(view, config, before, known, &mut pressed, random));
             }
             // Not read yet, or off the instance for a moment: it is attached again, and pods use it.
             EniView::Unknown | EniView::Known(_) => enis.extend(before.cloned()),
@@ -45,7 +43,7 @@ pub(super) fn publish(
         maximum: sizing.maximum(),
         capacity: sizing.ceiling,
         granted: view.granted.unwrap_or(config.pool.granted),
-        by_claim: false,
+        by_claim: view.claims.is_some(),
     }
 }
 
@@ -74,6 +72,7 @@ fn in_service(
     config: &NodeConfig,
     before: Option<&PoolEni>,
     known: &Observed,
+    pressed: &mut u32,
     random: &mut dyn FnMut() -> u64,
 ) -> Option<PoolEni> {
     let eni = &known.eni;
@@ -87,7 +86,11 @@ fn in_service(
             return None;
         }
     };
-    let withdrawn = |entry: &PoolAddress| config.agent.withdrawn.contains(entry);
+    let (claims, node) = (view.claims.as_ref(), &config.name);
+    let withdrawn = |entry: &PoolAddress| {
+        config.agent.withdrawn.contains(entry) && claims.is_none_or(|claims| claims.lets_go(entry.ip, node))
+    };
+    let releases = |entry: &&PoolAddress| claims.is_none_or(|claims| claims.is_releasing(entry.ip, node));
     let (mut attached, mut releasing) = (Vec::new(), Vec::new());
     if let Some(before) = before {
         // Attached stays until the agent withdraws it, even if a listing lacks it, for only the agent knows
@@ -101,21 +104,39 @@ fn in_service(
         );
         releasing.extend(before.attached.iter().filter(|entry| withdrawn(entry)));
         // One listing without a releasing address may be wrong: if it came back, it would pass for a fresh one.
-        releasing.extend(before.releasing.iter().filter(|entry| !vanished(entry)));
+        releasing.extend(
+            before
+                .releasing
+                .iter()
+                .filter(|entry| !vanished(entry))
+                .filter(releases),
+        );
     }
     let held: BTreeSet<IpAddr> = attached
         .iter()
         .chain(&releasing)
         .map(|entry: &PoolAddress| entry.ip)
         .collect();
+    let evicting = claims.map(|claims| claimed::evicting(known, before, claims, node, pressed));
+    let evicting = evicting.unwrap_or_default();
     let fresh = eni.secondary_addresses().filter(|address| {
-        address.ready && !held.contains(&address.ip) && !known.unassigning.contains(&address.ip)
+        let claimed = claims.is_none_or(|claims| claims.is_assigned(address.ip, node));
+        address.ready
+            && claimed
+            && !evicting.contains(&address.ip)
+            && !held.contains(&address.ip)
+            && !known.unassigning.contains(&address.ip)
     });
     let mut generation = || Generation::from_random(random());
     attached.extend(fresh.map(|address| PoolAddress {
         ip: address.ip,
         generation: generation(),
     }));
+    let reserved = attached.iter().filter_map(|entry| {
+        let pod = claims?.reserved(entry.ip, node)?;
+        Some((entry.ip, pod))
+    });
+    let reserved = reserved.collect();
     attached.sort_unstable();
     releasing.sort_unstable();
     Some(PoolEni {
@@ -127,6 +148,7 @@ fn in_service(
         primary,
         attached,
         releasing,
-        reserved: BTreeMap::new(),
+        reserved,
+        evicting,
     })
 }

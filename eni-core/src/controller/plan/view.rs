@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use crate::model::{Eni, EniRecord, InstanceId, Limits, Node, NodeConfig, Subnet, WarmRange};
+use super::ClaimView;
+use crate::model::{Eni, EniRecord, InstanceId, Limits, Node, NodeConfig, NodeName, Subnet, WarmRange};
 
 /// An ENI as the cloud showed it last, with the orders under way on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub struct NodeView {
     pub gone: BTreeSet<InstanceId>,
     /// The node's share of its subnets, once shares were dealt out.
     pub granted: Option<u32>,
+    /// What claims say, where addresses are given by claim.
+    pub claims: Option<ClaimView>,
 }
 
 /// What is left of a node without a node object, or whose instance is gone.
@@ -69,8 +72,12 @@ pub struct NodeView {
 pub struct Remains {
     /// The object shared with its agent.
     pub config: Option<NodeConfig>,
+    /// The node.
+    pub node: NodeName,
     /// Our ENI records of the node, each with what is known of the ENI.
     pub enis: Vec<(EniRecord, EniView)>,
     /// Those of the instances named here that are gone for certain.
     pub gone: BTreeSet<InstanceId>,
+    /// What claims say, where addresses are given by claim.
+    pub claims: Option<ClaimView>,
 }

@@ -104,7 +104,7 @@ impl State {
                     );
                 }
                 if let Some(ip) = ips.iter().find(|ip| pool.is_taken(**ip)) {
-                    return refuse(CloudErrorKind::Conflict, format!("{ip} is in use"));
+                    return refuse(CloudErrorKind::AddressTaken, format!("{ip} is in use"));
                 }
                 Ok(ips.into_iter().filter(|ip| pool.take_exactly(*ip)).collect())
             }

@@ -40,15 +40,6 @@ impl MemoryCloud {
         .await
     }
 
-    /// Moves one secondary address to another ENI of its subnet. Neither ENI takes another order meanwhile.
-    /// It takes as long as an assignment.
-    pub async fn migrate_address(&self, from: &EniId, to: &EniId, ip: IpAddr) -> CloudResult<()> {
-        self.call("migrate_address", format!("{ip} of {from}"), |state, now| {
-            state.migrate_address(now, from, to, ip)
-        })
-        .await
-    }
-
     /// Moves an ENI to another instance of its zone. It takes as long as a detachment and an attachment.
     pub async fn migrate_eni(&self, eni: &EniId, to: &InstanceId) -> CloudResult<()> {
         self.call("migrate_eni", eni.to_string(), |state, now| {
@@ -163,7 +154,14 @@ impl MemoryCloud {
 }
 
 impl State {
-    fn migrate_address(&mut self, now: Instant, from: &EniId, to: &EniId, ip: IpAddr) -> Verdict<()> {
+    /// Moves one secondary address. Neither ENI takes another order meanwhile; it takes as long as an assignment.
+    pub(super) fn migrate_address(
+        &mut self,
+        now: Instant,
+        from: &EniId,
+        to: &EniId,
+        ip: IpAddr,
+    ) -> Verdict<()> {
         let source = self.idle(from)?;
         let destination = self.idle(to)?;
         let Some(address) = source.addresses.iter().find(|address| address.ip == ip) else {

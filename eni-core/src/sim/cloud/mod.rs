@@ -202,6 +202,13 @@ impl Cloud for MemoryCloud {
         })
         .await
     }
+
+    async fn migrate_address(&self, from: &EniId, to: &EniId, ip: IpAddr) -> CloudResult<()> {
+        self.call("migrate_address", format!("{ip} of {from}"), |state, now| {
+            state.migrate_address(now, from, to, ip)
+        })
+        .await
+    }
 }
 
 fn join<T: fmt::Display>(ids: &[T]) -> String {

@@ -86,6 +86,7 @@ impl State {
                 unassign_batch: 10,
                 describe_batch: 100,
                 ipv6: false,
+                migration: true,
                 listing_timeout: None,
             },
             latency: Latency::default(),

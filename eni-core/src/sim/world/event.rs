@@ -7,7 +7,7 @@ use crate::{
     allocator::PoolCounts,
     cloud::CreateEni,
     journal::Change,
-    model::{Eni, EniId, NodeConfig, NodeName, NodePool, PodAddresses, PodKey, SandboxKey},
+    model::{Claim, Eni, EniId, NodeConfig, NodeName, NodePool, PodAddresses, PodKey, SandboxKey},
     network::PodWiring,
 };
 
@@ -48,6 +48,13 @@ pub(super) enum Event<'a> {
         before: Option<&'a NodeConfig>,
         after: &'a NodeConfig,
     },
+    /// A claim is written.
+    Claimed {
+        before: Option<&'a Claim>,
+        after: &'a Claim,
+    },
+    /// A claim is deleted.
+    Unclaimed { claim: &'a Claim },
     /// A node service counts its addresses.
     Counted {
         node: &'a NodeName,

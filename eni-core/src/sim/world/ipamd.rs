@@ -15,7 +15,7 @@ use super::{
     process::Who,
 };
 use crate::{
-    controller::{Backends, PoolConfig, PoolController},
+    controller::{Backends, ClaimConfig, PoolConfig, PoolController},
     leadership::{Leadership, Unrivalled},
     model::SubnetId,
     sim::{MemoryCluster, world::Bug},
@@ -141,6 +141,7 @@ impl Ipamd {
         let tags = BTreeMap::from([(TAG.0.to_owned(), TAG.1.to_owned())]);
         let config = PoolConfig {
             warm: world.setting.warm,
+            claims: world.setting.claims.then(ClaimConfig::default),
             ..PoolConfig::new(self.subnets.clone(), tags)
         };
         let leadership: Arc<dyn Leadership> = if world.has(Bug::DeafLeader) {

@@ -58,6 +58,8 @@ pub struct Scenario {
     pub often: Vec<String>,
     /// A mistake is built in, to prove that it is found.
     pub bug: Option<Bug>,
+    /// Every pod has a claim on a static address.
+    pub claims: bool,
     /// Every step is printed as it happens.
     pub print: bool,
 }
@@ -69,6 +71,7 @@ impl Default for Scenario {
             without: Vec::new(),
             often: Vec::new(),
             bug: None,
+            claims: false,
             print: false,
         }
     }
@@ -79,6 +82,8 @@ impl Default for Scenario {
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
+    /// Every pod had a claim.
+    pub claims: bool,
     /// The hash of all steps: the same for the same seed and the same code.
     pub hash: u64,
     /// Backend calls and other steps.
@@ -120,10 +125,8 @@ impl fmt::Display for Outcome {
             violation.invariant
         )?;
         writeln!(f, "  {}", violation.how)?;
-        write!(
-            f,
-            "replay: cargo run --release -p playground -- simulate --seed {seed} --trace"
-        )
+        let claims = if self.claims { " --static" } else { "" };
+        write!(f, "replay: cargo play -- simulate{claims} --seed {seed} --trace")
     }
 }
 
@@ -207,6 +210,7 @@ async fn run(
     let (hash, steps) = world.summary();
     Outcome {
         seed,
+        claims: scenario.claims,
         hash,
         steps,
         time: world.elapsed(),

@@ -48,6 +48,8 @@ pub(super) struct Setting {
     /// Prefix lengths of the pods' subnets.
     pub(super) subnets: Vec<u8>,
     pub(super) warm: WarmRange,
+    /// Every pod has a claim on a static address.
+    pub(super) claims: bool,
     /// Workloads, each one pod at a time.
     pub(super) workloads: usize,
     /// How long a pod lives at most, in milliseconds.
@@ -116,9 +118,10 @@ impl Setting {
         let min = dice.between(0, 5) as u32;
         let order = dice.between(100, 4000);
         let orders = Latency::orders(Duration::from_millis(order));
-        Self {
+        let setting = Self {
             nodes,
             limits,
+            claims: scenario.claims,
             subnets,
             warm: WarmRange {
                 min,
@@ -145,6 +148,20 @@ impl Setting {
             } else {
                 Rates::default()
             },
+        };
+        if scenario.claims {
+            setting.with_claims()
+        } else {
+            setting
+        }
+    }
+
+    /// The same with static addresses: no pool, and one subnet, in which every address can go to every node.
+    fn with_claims(self) -> Self {
+        Self {
+            subnets: self.subnets[..1].to_vec(),
+            warm: WarmRange { min: 0, max: 0 },
+            ..self
         }
     }
 }

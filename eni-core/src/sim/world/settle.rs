@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -11,7 +12,10 @@ use tokio::time::{Instant, sleep};
 use super::{chaos::Chaos, core::World, node::SimNode, plugin::Sandbox};
 use crate::{
     cluster::{Cluster, Scope},
-    model::{Eni, EniRecord, EniState, NodeConfig, NodeName, Pod, PoolEni, SandboxKey, SubnetId},
+    model::{
+        Claim, ClaimPhase, DeletePolicy, Eni, EniRecord, EniState, NodeConfig, NodeName, Pod, PodKey,
+        PodPhase, PoolEni, SandboxKey, SubnetId, Uid,
+    },
 };
 
 /// Virtual time in which everything heals: an audit must come by twice, and the longest back-off pass.
@@ -92,7 +96,49 @@ async fn wrong(chaos: &Chaos) -> Vec<String> {
         served(chaos, node, &demand, &mut problems).await;
     }
     shared(chaos, &lacking, &configs, &mut problems);
+    if world.setting.claims && !alone(chaos) {
+        claimed(chaos, &pods, &mut problems);
+    }
     problems
+}
+
+/// Whether an ENI that is attached to nothing keeps addresses of claims.
+fn is_parking(chaos: &Chaos, eni: &Eni) -> bool {
+    chaos.world.truth(|truth| {
+        let mut claims = truth.claims.values().flat_map(|claim| claim.addresses.iter());
+        eni.state == EniState::Available
+            && claims.any(|ip| eni.secondary_addresses().any(|address| address.ip == ip))
+    })
+}
+
+/// Every pod has its claim, no claim outlives a pod that it goes with, and no address is nobody's.
+fn claimed(chaos: &Chaos, pods: &[Pod], problems: &mut Vec<String>) {
+    let claims = chaos.world.truth(|truth| truth.claims.clone());
+    let lives = |key: &PodKey, uid: &Uid| {
+        let mut living = pods
+            .iter()
+            .filter(|pod| pod.phase != PodPhase::Finished && !pod.host_network);
+        living.any(|pod| pod.key == *key && pod.uid == *uid)
+    };
+    for claim in claims.values() {
+        let good = match claim.phase {
+            // Whether a pod that has none should have one is judged with the pods.
+            ClaimPhase::Assigned | ClaimPhase::Pending => lives(&claim.key, &claim.pod),
+            ClaimPhase::Retained => claim.request.policy == DeletePolicy::Never,
+            ClaimPhase::Releasing => false,
+        };
+        if !good {
+            problems.push(format!("the claim {claim:?} is left"));
+        }
+    }
+    let held: BTreeSet<_> = claims.values().flat_map(|claim| claim.addresses.iter()).collect();
+    for eni in chaos.our_enis() {
+        let strays = eni.secondary_addresses().map(|address| address.ip);
+        let strays: Vec<_> = strays.filter(|ip| !held.contains(ip)).collect();
+        if !strays.is_empty() {
+            problems.push(format!("{} has {strays:?}, which nobody claims", eni.id));
+        }
+    }
 }
 
 /// What the subnets have left that a node could use which lacks some is granted to somebody, but for what does
@@ -144,6 +190,7 @@ fn leaks(chaos: &Chaos, records: &[EniRecord], problems: &mut Vec<String>) {
     for record in records {
         match record.id.as_ref().and_then(|id| enis.remove(id)) {
             Some(eni) if eni.state == EniState::InUse => {}
+            Some(eni) if is_parking(chaos, &eni) => {}
             Some(eni) => problems.push(format!("{} is {:?} with {:?}", eni.id, eni.state, record)),
             None => problems.push(format!("the record {} has no ENI", record.name)),
         }
@@ -192,9 +239,19 @@ fn pool(
     };
     let published: BTreeMap<_, _> = config.pool.enis.iter().map(attached).collect();
     let delivered: BTreeMap<_, _> = world.truth(|truth| {
+        // What is kept for nobody is on an ENI, and no agent is told.
+        let kept = |ip: &IpAddr| {
+            let retained = |claim: &Claim| {
+                let elsewhere = claim.phase == ClaimPhase::Pending && claim.node.as_ref() != Some(name);
+                claim.phase == ClaimPhase::Retained || elsewhere
+            };
+            let mut kept = truth.claims.values().filter(|claim| retained(claim));
+            kept.any(|claim| claim.addresses.iter().any(|own| own == *ip))
+        };
         let carried = |eni: &PoolEni| {
             let ips = truth.enis.get(&eni.id)?.addresses.iter().copied();
-            Some((eni.id.clone(), ips.filter(|ip| *ip != eni.primary).collect()))
+            let used = ips.filter(|ip| *ip != eni.primary && !kept(ip));
+            Some((eni.id.clone(), used.collect()))
         };
         config.pool.enis.iter().filter_map(carried).collect()
     });

@@ -13,8 +13,8 @@ use super::{event::Event, event::Order, process::Who};
 use crate::{
     journal::{Change, Hold},
     model::{
-        Allocation, Eni, EniId, EniRecord, InstanceId, NodeConfig, NodeName, NodePool, PodAddresses, PodKey,
-        PoolAddress, SandboxKey, Uid,
+        Allocation, Claim, Eni, EniId, EniRecord, InstanceId, NodeConfig, NodeName, NodePool, PodAddresses,
+        PodKey, PoolAddress, SandboxKey, Uid,
     },
     sim::FabricChange,
 };
@@ -41,6 +41,7 @@ pub(super) struct Truth {
     pub(super) pods: BTreeMap<Uid, PodFact>,
     pub(super) configs: BTreeMap<NodeName, NodeConfig>,
     pub(super) records: BTreeMap<String, EniRecord>,
+    pub(super) claims: BTreeMap<PodKey, Claim>,
     /// The ENI that was created under a name.
     pub(super) created: BTreeMap<String, EniId>,
     /// The latest cloud calls, none older than a second.
@@ -210,6 +211,12 @@ impl Truth {
             }
             Event::Configured { after, .. } => {
                 self.configs.insert(after.name.clone(), (*after).clone());
+            }
+            Event::Claimed { after, .. } => {
+                self.claims.insert(after.key.clone(), (*after).clone());
+            }
+            Event::Unclaimed { claim } => {
+                self.claims.remove(&claim.key);
             }
             Event::Created(eni) => {
                 self.created.insert(eni.name.clone(), eni.id.clone());

@@ -13,7 +13,7 @@ use super::{
     plugin::{Failed, Sandbox},
     truth::{PodFact, SandboxFact},
 };
-use crate::model::{NodeName, Pod, PodKey, PodPhase, SandboxKey};
+use crate::model::{ClaimRequest, DeletePolicy, NodeName, Pod, PodKey, PodPhase, SandboxKey};
 
 /// How often a kubelet looks at what it runs.
 const LOOK: Duration = Duration::from_secs(1);
@@ -59,6 +59,14 @@ impl Workload {
         self.world.dice.pick(&fit).map(|node| (*node).clone())
     }
 
+    /// Every other workload keeps its address; no dice are thrown for it.
+    fn policy(&self) -> DeletePolicy {
+        match self.number % 2 {
+            0 => DeletePolicy::Never,
+            _ => DeletePolicy::Immediate,
+        }
+    }
+
     fn create(&self, node: &SimNode) -> Pod {
         let pod = Pod {
             key: PodKey::new("default", format!("pod-{}", self.number)),
@@ -66,7 +74,10 @@ impl Workload {
             node: Some(node.name.clone()),
             host_network: self.world.dice.chance(0.05),
             phase: PodPhase::Pending,
-            claim: Ok(Default::default()),
+            claim: Ok(ClaimRequest {
+                policy: self.policy(),
+                ..ClaimRequest::default()
+            }),
             workload: None,
         };
         self.world.cluster.put_pod(pod.clone());

@@ -190,6 +190,7 @@ pub fn published(name: &str, instance: &str, uid: &Value, addresses: u8) -> Node
         attached: attached.collect(),
         releasing: Vec::new(),
         reserved: [].into(),
+        evicting: Vec::new(),
     };
     NodeConfig {
         name: name.into(),

@@ -45,6 +45,7 @@ impl Published {
             attached: attached.collect(),
             releasing: Vec::new(),
             reserved: [].into(),
+            evicting: Vec::new(),
         };
         let config = NodeConfig {
             name: "node-1".into(),

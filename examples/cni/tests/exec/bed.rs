@@ -146,6 +146,7 @@ impl Node {
             attached,
             releasing: Vec::new(),
             reserved: [].into(),
+            evicting: Vec::new(),
         };
         let pool = NodePool {
             enis: vec![eni],

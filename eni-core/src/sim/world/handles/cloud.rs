@@ -239,4 +239,14 @@ impl Cloud for SimCloud {
         })
         .await
     }
+
+    async fn migrate_address(&self, from: &EniId, to: &EniId, address: IpAddr) -> CloudResult<()> {
+        let (from, to) = (from.clone(), to.clone());
+        // Who loses it must have let go of it as for any removal.
+        let order = Owned::Unassign(from.clone(), vec![address]);
+        self.order("migrate_address", order, async move |cloud| {
+            cloud.migrate_address(&from, &to, address).await
+        })
+        .await
+    }
 }

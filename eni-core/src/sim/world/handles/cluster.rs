@@ -177,6 +177,12 @@ impl<T: Object> Store<T> for View<dyn Store<T>> {
         let (gone, version) = (key.to_owned(), version.cloned());
         self.ask::<T, _>("delete", key, true, move |inner, world, _| {
             at_once(inner.delete(&gone, version.as_ref()))?;
+            if T::KIND == Claim::KIND {
+                let mut claims = world.truth(|truth| truth.claims.clone()).into_values();
+                if let Some(claim) = claims.find(|claim| claim.key.to_string() == gone) {
+                    world.observe(&Event::Unclaimed { claim: &claim });
+                }
+            }
             world.truth(|truth| match T::KIND {
                 EniRecord::KIND => drop(truth.records.remove(&gone)),
                 NodeConfig::KIND => drop(truth.configs.remove(&gone.as_str().into())),
@@ -195,6 +201,11 @@ fn learn<T: Object>(world: &World, who: &Who, written: &T) {
         let before = world.truth(|truth| truth.configs.get(&after.name).cloned());
         let before = before.as_ref();
         world.observe(&Event::Configured { who, before, after });
+    }
+    if let Some(after) = written.downcast_ref::<Claim>() {
+        let before = world.truth(|truth| truth.claims.get(&after.key).cloned());
+        let before = before.as_ref();
+        world.observe(&Event::Claimed { before, after });
     }
     if let Some(record) = written.downcast_ref::<EniRecord>() {
         world.truth(|truth| truth.records.insert(record.name.clone(), record.clone()));
@@ -240,6 +251,10 @@ fn describe<T: Object>(object: &T) -> String {
             text += &format!(", withdrawn {}", withdrawn.collect::<Vec<_>>().join(" "));
         }
         return text;
+    }
+    if let Some(claim) = object.downcast_ref::<Claim>() {
+        let (pod, phase, node) = (&claim.pod, claim.phase, &claim.node);
+        return format!("{key} {phase:?} {} {pod} on {node:?}", claim.addresses);
     }
     match object.downcast_ref::<EniRecord>() {
         Some(record) => format!("{key} {:?} {:?}", record.intent, record.id),

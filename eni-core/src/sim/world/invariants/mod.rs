@@ -2,6 +2,7 @@
 
 mod accounting;
 mod acknowledged;
+mod claims;
 mod creation;
 mod deleted;
 mod foreign;
@@ -21,7 +22,7 @@ use super::{event::Event, truth::Truth};
 type Check = fn(&Truth, &Event<'_>, Instant) -> Result<(), String>;
 
 /// Every invariant, by the words in which a failure names it.
-const ALL: [(&str, Check); 12] = [
+const ALL: [(&str, Check); 13] = [
     ("1: an address has one owner, and is attached", ownership::check),
     ("2: what is owned is not taken away", removal::check),
     ("2: what is released was offered back", handshake::check),
@@ -34,6 +35,7 @@ const ALL: [(&str, Check); 12] = [
     ("10: a replaced leader destroys nothing", leadership::check),
     ("11: what is deleted is off the wire", deleted::check),
     ("12: only what is lost is told as lost", losses::check),
+    ("13: a static address is its claim's", claims::check),
 ];
 
 /// The first invariant that an event breaks, and how.

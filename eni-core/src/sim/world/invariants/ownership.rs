@@ -85,6 +85,10 @@ fn rested(truth: &Truth, node: &NodeName, ip: IpAddr, now: Instant) -> Result<()
     let (Some((at, where_)), Some(machine)) = (truth.released.get(&ip), truth.machines.get(node)) else {
         return Ok(());
     };
+    // A claim's address is its next pod's at once, and another claim's after a way through its subnet.
+    if truth.configs.get(node).is_some_and(|config| config.pool.by_claim) {
+        return Ok(());
+    }
     // Of an earlier boot only the wall clock tells, and that jumps.
     if where_ != node || machine.booted > *at {
         return Ok(());
