@@ -102,7 +102,7 @@ fn each_class_says_what_the_core_can_do() {
             },
         ),
         (Class::Quota, CloudErrorKind::Quota),
-        (Class::AddressTaken, CloudErrorKind::Conflict),
+        (Class::AddressTaken, CloudErrorKind::AddressTaken),
         (Class::Gone, CloudErrorKind::NotFound),
         (Class::AlreadySo, CloudErrorKind::Conflict),
         (Class::Misuse, CloudErrorKind::Invalid),

@@ -131,11 +131,12 @@ impl PoolController {
     }
 
     /// Reads all of our ENIs now and then, beside everything else. Where some were `inherited` from an earlier
-    /// leader, as many readings as must agree come soon: what all of them lack is gone.
+    /// leader, or claims may have addresses that no ENI has, as many readings as must agree come soon: what all of them lack is gone.
     async fn audit(&self, inherited: bool) {
         let interval = self.actor.config.audit_interval;
         let soon = (LISTING_LAG / (AGREEING - 1)).min(interval);
-        let mut lacking = if inherited { AGREEING - 1 } else { 0 };
+        let soon_again = inherited || self.actor.config.claims.is_some();
+        let mut lacking = if soon_again { AGREEING - 1 } else { 0 };
         loop {
             sleep(if lacking > 0 { soon } else { interval }).await;
             while let Err(error) = self.actor.inventory.audit().await {
@@ -143,7 +144,10 @@ impl PoolController {
                 sleep(PoolConfig::MAXIMUM_BACKOFF.min(interval)).await;
             }
             lacking = lacking.saturating_sub(1);
-            self.actor.desk.change(|index| index.owners());
+            self.actor.desk.change(|index| {
+                index.book.iter_mut().for_each(|book| book.review());
+                index.owners()
+            });
         }
     }
 

@@ -83,8 +83,13 @@ impl PoolController {
             Action::Migrate { address, .. } => Some(*address),
             _ => None,
         });
+        let evicted = actions.iter().flat_map(|action| match action {
+            Action::Evict { addresses, .. } => &addresses[..],
+            _ => &[],
+        });
         if let Some(book) = &mut self.actor.desk.index().book {
             book.leave(node, leaving.collect());
+            evicted.for_each(|ip| book.loosen(*ip, true));
         }
     }
 
@@ -132,7 +137,7 @@ impl PoolController {
         let enis = self.enis(&node.name);
         let (version, config) = config.map(|read| (read.version, read.object)).unzip();
         let instances = enis.iter().map(|(record, _)| &record.instance);
-        let claims = self.claim_view(&node.name, &enis);
+        let claims = self.claim_view(&node.name, &enis, node.zone.as_ref());
         let view = NodeView {
             gone: self.duties.instances.gone(instances),
             granted: self.duties.grants.of(&node.name),
@@ -187,7 +192,7 @@ impl PoolController {
                 urgent: self.actor.desk.urgent(name),
             },
             plan: depart(&Remains {
-                claims: self.claim_view(name, &enis),
+                claims: self.claim_view(name, &enis, None),
                 node: name.clone(),
                 config,
                 enis,

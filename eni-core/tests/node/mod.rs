@@ -214,6 +214,8 @@ impl Node {
             node: Some("node-1".into()),
             host_network: false,
             phase,
+            claim: Ok(Default::default()),
+            workload: None,
         };
         self.pods.learn(WatchEvent::Applied(Versioned {
             object,

@@ -111,8 +111,10 @@ fn remains(gone: bool) -> Remains {
     view.enis = vec![attached("a", 10, 3)];
     settle(&mut view);
     Remains {
+        node: view.node.name,
         config: view.config,
         enis: view.enis,
+        claims: None,
         gone: gone.then(|| ME.into()).into_iter().collect(),
     }
 }

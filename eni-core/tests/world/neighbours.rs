@@ -62,6 +62,8 @@ async fn finished_pods_and_those_of_the_host_network_get_no_addresses() {
             } else {
                 PodPhase::Finished
             },
+            claim: Ok(Default::default()),
+            workload: None,
         });
     }
     sleep(5 * MINUTE).await;

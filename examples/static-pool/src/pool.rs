@@ -10,7 +10,9 @@ use std::{
 
 use async_trait::async_trait;
 use eni_core::{
-    cloud::{AssignAddresses, Capabilities, Cloud, CloudErrorKind, CloudResult, CreateEni, EniFilter},
+    cloud::{
+        AssignAddresses, Capabilities, Cloud, CloudError, CloudErrorKind, CloudResult, CreateEni, EniFilter,
+    },
     model::{Eni, EniId, Instance, InstanceId, InstanceState, Limits, Subnet, SubnetId, VpcId},
 };
 use parking_lot::Mutex;

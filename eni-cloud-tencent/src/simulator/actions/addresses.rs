@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use eni_core::{
-    cloud::{AssignAddresses, Cloud, CloudErrorKind},
+    cloud::{AssignAddresses, Cloud},
     model::{Eni, EniState, Family},
 };
 use serde_json::json;
@@ -83,13 +83,7 @@ impl Desk {
             false => AssignAddresses::Exactly(ips),
         };
         let assigned = self.cloud.assign_addresses(&eni.id, &request).await;
-        let assigned = assigned.map_err(|error| match error.kind {
-            CloudErrorKind::Conflict if self.cloud.under_way(&eni.id).is_none() => Refusal::new(
-                p.action.code(&["ResourceInUse.Address", "ResourceInUse"]),
-                error.message,
-            ),
-            _ => refusal(p.action, error),
-        })?;
+        let assigned = assigned.map_err(|error| refusal(p.action, error))?;
         let description = |ip: &IpAddr| {
             let address = named.iter().find(|address| address.ip == *ip);
             address.and_then(|address| address.description.clone())

@@ -100,6 +100,7 @@ fn refusal(action: &Action, error: CloudError) -> Refusal {
             "UnsupportedOperation.InvalidState",
             "UnsupportedOperation",
         ]),
+        CloudErrorKind::AddressTaken => action.code(&["ResourceInUse.Address", "ResourceInUse"]),
         CloudErrorKind::Denied => "UnauthorizedOperation",
         CloudErrorKind::Invalid => action.code(&[
             "InvalidParameterValue.Range",

@@ -34,6 +34,8 @@ pub(in crate::controller) struct Book {
     leaving: BTreeMap<NodeName, Vec<IpAddr>>,
     /// Addresses that the cloud says somebody else has, until it is tried again.
     taken: BTreeMap<IpAddr, Instant>,
+    /// Addresses of claims that are on no ENI, so that anybody may be given them.
+    loose: BTreeSet<IpAddr>,
     /// Whose next step is to be decided.
     due: BTreeSet<PodKey>,
     /// Whose step is being carried out.
@@ -109,6 +111,20 @@ impl Book {
         }
     }
 
+    /// A claim's address is on no ENI, or will be; or it is on one again.
+    pub(in crate::controller) fn loosen(&mut self, ip: IpAddr, loose: bool) {
+        if !loose {
+            self.loose.remove(&ip);
+        } else if self.holders.contains_key(&ip) {
+            self.loose.insert(ip);
+        }
+    }
+
+    /// Addresses of claims that are on no ENI.
+    pub(in crate::controller) fn loose(&self) -> &BTreeSet<IpAddr> {
+        &self.loose
+    }
+
     /// Whose turn is next.
     pub(in crate::controller) fn next(&mut self) -> Option<PodKey> {
         let key = self.due.iter().find(|key| !self.busy.contains(key)).cloned()?;
@@ -155,6 +171,12 @@ impl Book {
     /// Everybody who waits is looked at again.
     pub(in crate::controller) fn stir(&mut self) {
         self.due.extend(self.pending.keys().cloned());
+    }
+
+    /// Every claim is looked at: what is known of the cloud was made good.
+    pub(in crate::controller) fn review(&mut self) {
+        let keys = self.claims.values().map(|claim| claim.key.clone());
+        self.due.extend(keys);
     }
 
     /// Who kept an address for as long as it should be is looked at.
@@ -259,6 +281,7 @@ impl Book {
         for ip in claim.addresses.iter() {
             if self.holders.get(&ip) == Some(&claim.key) {
                 self.holders.remove(&ip);
+                self.loose.remove(&ip);
             }
         }
         if let Some(bound) = claim.node.as_ref().and_then(|node| self.bound.get_mut(node)) {

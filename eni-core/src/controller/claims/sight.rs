@@ -1,7 +1,11 @@
 //! What a claim's step is decided from.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
+use ipnet::IpNet;
 use tokio::time::Instant;
 
 use super::Book;
@@ -12,9 +16,14 @@ use crate::{
         instances::Instances,
         inventory::{Inventory, Location},
     },
-    model::{Claim, ClaimPhase, EniId, EniRecord, NodeName, PoolAddress, PoolEni, SubnetId},
+    model::{Claim, ClaimPhase, EniId, EniRecord, NodeName, PoolAddress, PoolEni, Subnet, SubnetId, Zone},
     policy::claim::Whereabouts,
 };
+
+/// Draws of an address that nobody is known to have.
+const TRIES: usize = 64;
+/// Of a small range that was drawn in vain, how many addresses are named.
+const SPARE: usize = 8;
 
 impl PoolController {
     /// What claims say of the addresses on a node's ENIs, and what they want there.
@@ -22,6 +31,7 @@ impl PoolController {
         &self,
         node: &NodeName,
         enis: &[(EniRecord, EniView)],
+        zone: Option<&Zone>,
     ) -> Option<ClaimView> {
         let index = self.actor.desk.index();
         let book = index.book.as_ref()?;
@@ -47,6 +57,7 @@ impl PoolController {
                 .filter(|ip| book.is_promised(*ip))
                 .collect(),
             needs: self.claim_needs(&index, book, node, enis),
+            spare: self.spare(book, zone),
             migrates: self.actor.inventory.migrates(),
         })
     }
@@ -76,7 +87,7 @@ impl PoolController {
                 let holds = book.holder(ip).is_some_and(|holder| holder.key == claim.key);
                 match inventory.locate(ip) {
                     _ if !holds => None,
-                    Location::Nowhere if book.is_taken(ip, now) => None,
+                    Location::Nowhere if book.is_taken(ip, now) || !inventory.is_complete() => None,
                     Location::Nowhere => Some(ClaimNeed::This(ip, claim.subnet.clone())),
                     Location::On(eni, _) | Location::Parked(eni) => {
                         let moves = inventory.migrates() && inventory.is_idle(&eni) && !is_of(&eni);
@@ -88,6 +99,48 @@ impl PoolController {
         };
         book.on(node).filter(waits).filter_map(need).collect()
     }
+}
+
+impl PoolController {
+    /// Addresses that nobody is known to have, in the subnets of a zone where any address might be a claim's.
+    fn spare(&self, book: &Book, zone: Option<&Zone>) -> BTreeMap<SubnetId, Vec<IpAddr>> {
+        let subnets = zone.filter(|_| !book.loose().is_empty());
+        let subnets = subnets
+            .map(|zone| self.actor.inventory.subnets(zone))
+            .unwrap_or_default();
+        let endangered = |subnet: &Subnet| book.loose().iter().any(|ip| subnet.cidr.contains(ip));
+        let subnets = subnets.into_iter().filter(endangered);
+        let now = Instant::now();
+        let free = |subnet: &Subnet, ip: &IpAddr| {
+            *ip != subnet.gateway
+                && book.is_free(*ip)
+                && !book.is_taken(*ip, now)
+                && self.actor.inventory.locate(*ip) == Location::Nowhere
+        };
+        let spare = subnets.map(|subnet| {
+            let hosts = subnet.cidr.hosts();
+            let drawn = (0..TRIES).filter_map(|_| random_host(subnet.cidr, self.actor.environment.random()));
+            let mut named: Vec<_> = drawn.filter(|ip| free(&subnet, ip)).collect();
+            if named.is_empty() {
+                named = hosts.filter(|ip| free(&subnet, ip)).take(SPARE).collect();
+            }
+            named.sort_unstable();
+            named.dedup();
+            (subnet.id, named)
+        });
+        spare.collect()
+    }
+}
+
+/// A host of a range, by random bits; of IPv6 one among its first 2^32.
+fn random_host(range: IpNet, bits: u64) -> Option<IpAddr> {
+    let width = range.max_prefix_len() - range.prefix_len();
+    let offset = bits & ((1 << width.min(32)) - 1);
+    let ip = match range.network() {
+        IpAddr::V4(network) => IpAddr::from((u32::from(network) + u32::try_from(offset).ok()?).to_be_bytes()),
+        IpAddr::V6(network) => IpAddr::from((u128::from(network) + u128::from(offset)).to_be_bytes()),
+    };
+    (ip != range.network() && ip != range.broadcast()).then_some(ip)
 }
 
 /// What the cloud and the nodes' objects say, beside the claims.
@@ -104,7 +157,8 @@ impl Surroundings<'_> {
             return Whereabouts::Unknown;
         };
         match self.inventory.locate(ip) {
-            Location::Nowhere => Whereabouts::Free,
+            Location::Nowhere if self.inventory.is_complete() => Whereabouts::Free,
+            Location::Nowhere => Whereabouts::Unknown,
             Location::Own(_) => Whereabouts::Taken,
             Location::Moving(_) => Whereabouts::Unknown,
             Location::Parked(_) => Whereabouts::Parked,

@@ -24,7 +24,7 @@ pub(in crate::controller) enum Job {
 
 /// What a turn came to.
 enum Turn {
-    Job(Job),
+    Job(Box<Job>),
     /// Something has to happen first; on these nodes, if on any.
     Wait(ClaimStep, BTreeSet<NodeName>),
     Rest,
@@ -72,7 +72,7 @@ impl PoolController {
                 Turn::Job(job) => {
                     book.wait(&key, None, now);
                     book.begin(&key, job.addresses());
-                    return Some(job);
+                    return Some(*job);
                 }
                 Turn::Wait(step, concerned) => Some((step, concerned)),
                 Turn::Rest => None,
@@ -87,11 +87,11 @@ impl PoolController {
 
     fn claim_turn(&self, index: &Index, book: &mut Book, key: &PodKey, now: Instant) -> Turn {
         if let Some(doubt) = book.doubt(key) {
-            return Turn::Job(Job::Read(key.clone(), doubt));
+            return Turn::Job(Box::new(Job::Read(key.clone(), doubt)));
         }
         let Some(read) = book.claim(key).cloned() else {
             let opened = book.pod(key).and_then(|pod| self.opened(pod));
-            return opened.map_or(Turn::Rest, |claim| Turn::Job(Job::Create(claim)));
+            return opened.map_or(Turn::Rest, |claim| Turn::Job(Box::new(Job::Create(claim))));
         };
         let Versioned {
             object: claim,
@@ -104,6 +104,10 @@ impl PoolController {
         };
         let mut whereabouts = around.whereabouts(&claim);
         let elsewhere = !book.hold(&claim);
+        if whereabouts != Whereabouts::Unknown {
+            let loose = whereabouts == Whereabouts::Free;
+            claim.addresses.iter().for_each(|ip| book.loosen(ip, loose));
+        }
         let refused = claim.addresses.iter().any(|ip| book.is_taken(ip, now));
         if claim.addresses.iter().any(|ip| book.is_leaving(ip)) {
             whereabouts = Whereabouts::Unknown;
@@ -129,13 +133,13 @@ impl PoolController {
                 reason: None,
                 ..claim
             };
-            return Turn::Job(Job::Write(chosen, version));
+            return Turn::Job(Box::new(Job::Write(chosen, version)));
         }
         if step == ClaimStep::Delete {
-            return Turn::Job(Job::Delete(key.clone(), version));
+            return Turn::Job(Box::new(Job::Delete(key.clone(), version)));
         }
         match self.rewritten(&claim, &step, book.pod(key)) {
-            Some(claim) => Turn::Job(Job::Write(claim, version)),
+            Some(claim) => Turn::Job(Box::new(Job::Write(claim, version))),
             None => waiting(&claim, step, index, |ip| self.actor.inventory.locate(ip)),
         }
     }
@@ -196,6 +200,7 @@ impl PoolController {
                 tracing::warn!(claim = %claim.key, addresses = %claim.addresses,
                     "somebody else has the address of a claim; it gets another");
                 (after.addresses, after.subnet) = Default::default();
+                after.phase = ClaimPhase::Pending;
             }
             ClaimStep::Rest | ClaimStep::Choose(_) | ClaimStep::Assign(_) => return None,
             ClaimStep::Move(_) | ClaimStep::Unassign | ClaimStep::Delete => return None,

@@ -38,7 +38,13 @@ impl Inventory {
         let found = found.filter_map(|id| Some((id, state.enis.get(id)?)));
         let found = found.filter(|(_, seen)| !seen.is_gone());
         let mut places: Vec<_> = found.map(|(id, seen)| place(id, seen, ip)).collect();
-        places.sort_by_key(|place| matches!(place, Location::Moving(_)));
+        // What is being deleted may be read for longer than its addresses are its own.
+        places.sort_by_key(|place| match place {
+            Location::On(..) => 0,
+            Location::Parked(_) => 1,
+            Location::Own(_) => 2,
+            Location::Moving(_) | Location::Nowhere => 3,
+        });
         places.into_iter().next().unwrap_or(Location::Nowhere)
     }
 
@@ -53,6 +59,12 @@ impl Inventory {
         let ready = eni.secondary_addresses().filter(|address| address.ready);
         let ready = ready.map(|address| address.ip);
         ready.filter(|ip| !seen.is_leaving(*ip)).collect()
+    }
+
+    /// Whether what no ENI was seen with is certain to be on none: one listing may lack something.
+    pub(in crate::controller) fn is_complete(&self) -> bool {
+        let audits = self.state.lock().audits;
+        audits.is_some_and(|audits| audits.is_certain(false))
     }
 
     /// Whether an ENI takes an order now.

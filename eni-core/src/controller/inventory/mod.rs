@@ -63,6 +63,8 @@ struct State {
     findings: BTreeMap<InstanceId, capacity::Finding>,
     /// When the last complete listing began.
     audited: Option<Instant>,
+    /// The complete listings, all of which lack what no ENI has.
+    audits: Option<run::Run>,
     polled: Option<Instant>,
 }
 

@@ -230,8 +230,11 @@ impl Inventory {
     ) -> CloudResult<()> {
         let moved = self.growing(urgent).migrate_address(from, to, address).await;
         let moved = self.doubt(from, moved);
+        // Without an answer, too, it may leave yet.
+        if moved.as_ref().is_ok() || moved.as_ref().is_err_and(|error| !is_unsent(&error.kind)) {
+            self.touch(from, |seen, now| seen.unassigned(&[address], now));
+        }
         self.doubt(to, moved)?;
-        self.touch(from, |seen, now| seen.unassigned(&[address], now));
         self.touch(to, |seen, now| seen.assigned(&[address], now));
         Ok(())
     }

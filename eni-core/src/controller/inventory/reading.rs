@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Inventory, State, seen::Seen};
+use super::{Inventory, State, run::Run, seen::Seen};
 use crate::{
     cloud::{Cloud, CloudResult, EniFilter, Lane},
     model::{Eni, EniId},
@@ -36,6 +36,8 @@ impl Inventory {
             }
             state.drop_remains(asked);
             state.audited = Some(asked);
+            let again = |audits: Run| audits.again(asked);
+            state.audits = Some(state.audits.map_or(Run::first(asked), again));
         }
         self.subnets.refresh(&self.pacer.on(Lane::Audit), asked).await
     }

@@ -34,6 +34,7 @@ pub(super) fn grow(
         subnets: &view.subnets,
         per_eni: view.limits.secondary_addresses(),
         slots: slots.saturating_sub(count(ours(view, config))),
+        spare: claims.spare.clone(),
         rooms: rooms(view, config, claims, busy),
         ordered: BTreeSet::new(),
         growth: Growth::default(),
@@ -76,6 +77,8 @@ struct Site<'a> {
     subnets: &'a [Subnet],
     per_eni: u32,
     slots: u32,
+    /// Addresses to be asked for by name, in the subnets where that is necessary.
+    spare: BTreeMap<SubnetId, Vec<IpAddr>>,
     rooms: Vec<Room<'a>>,
     /// ENIs that were given an order: one at a time.
     ordered: BTreeSet<EniId>,
@@ -173,10 +176,24 @@ impl Site<'_> {
                 && let Some(eni) = room.usable
                 && self.ordered.insert(eni.id.clone())
             {
-                self.growth.actions.push(Action::Assign {
-                    eni: eni.id.clone(),
-                    subnet: eni.subnet.clone(),
-                    count: share,
+                let (eni, subnet) = (eni.id.clone(), eni.subnet.clone());
+                let named = self.spare.get_mut(&subnet);
+                let named = named.map(|spare| spare.split_off(spare.len().saturating_sub(share as usize)));
+                self.growth.actions.push(match named {
+                    Some(addresses) if addresses.is_empty() => {
+                        self.growth.starved = true;
+                        continue;
+                    }
+                    Some(addresses) => Action::AssignExactly {
+                        eni,
+                        subnet,
+                        addresses,
+                    },
+                    None => Action::Assign {
+                        eni,
+                        subnet,
+                        count: share,
+                    },
                 });
             }
         }
@@ -190,7 +207,15 @@ impl Site<'_> {
         }
         self.growth.starved |= spread.starved || new < missing;
         let new = spread.enis.into_iter();
-        let new = new.map(|(subnet, secondary)| Action::Plan { subnet, secondary });
+        // What is asked for by name is asked for once the ENI is there.
+        let new = new.map(|(subnet, secondary)| Action::Plan {
+            secondary: if self.spare.contains_key(&subnet) {
+                0
+            } else {
+                secondary
+            },
+            subnet,
+        });
         self.growth.actions.extend(new);
     }
 }

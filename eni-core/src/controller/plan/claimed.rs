@@ -19,6 +19,9 @@ pub struct ClaimView {
     pub promised: BTreeSet<IpAddr>,
     /// What claims of the node lack.
     pub needs: Vec<ClaimNeed>,
+    /// Addresses to be asked for by name in subnets where any address might be one that a claim has and that is on
+    /// no ENI.
+    pub spare: BTreeMap<SubnetId, Vec<IpAddr>>,
     /// An address that is wanted elsewhere is moved from there; else it is taken off here first.
     pub migrates: bool,
 }
@@ -163,7 +166,8 @@ fn unwanted(
     pressed: &mut u32,
 ) -> Vec<IpAddr> {
     let told = |ip: IpAddr| published.is_some_and(|eni| eni.names(ip));
-    let wanted = claims.wants(&known.eni.subnet);
+    // Off its instance an ENI serves nobody.
+    let wanted = known.eni.state == EniState::InUse && claims.wants(&known.eni.subnet);
     let mut goes = |ip: &IpAddr| match claims.fate(*ip, node) {
         Fate::Leaves => true,
         Fate::Unclaimed => !wanted,

@@ -82,7 +82,9 @@ fn serve(claim: &Claim, pod: &Pod, sight: &ClaimSight<'_>) -> ClaimStep {
         Whereabouts::Unknown => ClaimStep::Rest,
         Whereabouts::On(_) | Whereabouts::Parked => ClaimStep::Move(node.clone()),
         Whereabouts::Free => ClaimStep::Assign(node.clone()),
-        Whereabouts::Taken if assigned || claim.request.address.is_some() => ClaimStep::Wait(taken(claim)),
+        Whereabouts::Taken if claim.request.address.is_some() || !is_unwired(claim, sight) => {
+            ClaimStep::Wait(taken(claim))
+        }
         Whereabouts::Taken => ClaimStep::Forget,
     }
 }

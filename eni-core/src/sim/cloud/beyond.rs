@@ -180,6 +180,13 @@ impl State {
             );
         }
         self.room(destination, Family::of(ip), 1)?;
+        if let Some(entry) = self.enis.get_mut(from) {
+            let mut addresses = entry.eni.addresses.iter_mut();
+            addresses
+                .find(|address| address.ip == ip)
+                .into_iter()
+                .for_each(|address| address.ready = false);
+        }
         let order = Order::MigrateAddress { ip, to: to.clone() };
         self.begin(now, from, order, self.latency.assign);
         self.begin(now, to, Order::Receive, self.latency.assign);

@@ -352,6 +352,14 @@ fn within_reach(chaos: &Chaos, node: &SimNode) -> BTreeMap<SubnetId, u32> {
     let room = |eni: &&Eni| eni.addresses.len() < limits.addresses_per_eni as usize;
     let rooms: BTreeSet<_> = mine.iter().filter(room).map(|eni| &eni.subnet).collect();
     let mut free = world.free(&chaos.subnets);
+    // What is kept for a claim and is on no ENI is free for others than us only.
+    let kept = world.truth(|truth| {
+        let claimed = truth.claims.values().flat_map(|claim| claim.addresses.iter());
+        let kept = claimed.filter(|ip| !truth.at.contains_key(ip));
+        u32::try_from(kept.count()).unwrap_or(u32::MAX)
+    });
+    free.values_mut()
+        .for_each(|free| *free = free.saturating_sub(kept));
     free.retain(|subnet, free| *free >= 2 && more || *free >= 1 && rooms.contains(subnet));
     free
 }

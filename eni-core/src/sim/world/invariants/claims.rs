@@ -48,13 +48,6 @@ fn handed_on(truth: &Truth, before: &Claim, after: &Claim) -> Result<(), String>
     if (&before.pod, before.addresses) == (&after.pod, after.addresses) {
         return Ok(());
     }
-    let given_up = before.addresses != after.addresses && before.phase != ClaimPhase::Pending;
-    if given_up && before.addresses.iter().next().is_some() {
-        return Err(format!(
-            "{} gives up {} as {:?}",
-            before.key, before.addresses, before.phase
-        ));
-    }
     let owned = before
         .addresses
         .iter()

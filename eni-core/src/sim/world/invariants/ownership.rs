@@ -86,7 +86,7 @@ fn rested(truth: &Truth, node: &NodeName, ip: IpAddr, now: Instant) -> Result<()
         return Ok(());
     };
     // A claim's address is its next pod's at once, and another claim's after a way through its subnet.
-    if truth.configs.get(node).is_some_and(|config| config.pool.by_claim) {
+    if machine.pool.by_claim {
         return Ok(());
     }
     // Of an earlier boot only the wall clock tells, and that jumps.

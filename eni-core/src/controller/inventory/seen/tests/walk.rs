@@ -258,6 +258,7 @@ fn view() -> NodeView {
         warm: WarmRange { min: 0, max: 2 },
         gone: BTreeSet::new(),
         granted: None,
+        claims: None,
     }
 }
 
