@@ -168,6 +168,7 @@ fn overview(status: &Status) -> Overview {
             ("allocated", pool.allocated),
             ("cooling", pool.cooling),
             ("withdrawn", pool.withdrawn),
+            ("reserved", pool.reserved),
             ("lost", pool.lost),
         ];
         overview.instance = Some(serving.instance.to_string());

@@ -101,6 +101,7 @@ fn counts(out: &mut Out<'_, '_>, counters: &Counters) -> fmt::Result {
         ("allocated", pool.allocated),
         ("cooling", pool.cooling),
         ("withdrawn", pool.withdrawn),
+        ("reserved", pool.reserved),
         ("lost", pool.lost),
     ];
     let states = states.map(|(state, count)| ([("state", state)], count as f64));

@@ -8,6 +8,7 @@ use clap::{
 };
 use eni_core::{
     cloud::PaceConfig,
+    controller::ClaimConfig,
     model::{SubnetId, WarmRange},
 };
 use eni_kube::{Access, NodeMarkOptions};
@@ -73,6 +74,16 @@ pub struct PoolFlags {
     /// The pool shrinks above this number of idle addresses.
     #[arg(long, value_name = "ADDRESSES", default_value_t = WarmRange::default().max)]
     pub ip_max_warm_target: u32,
+
+    /// Static addresses: every pod has a VpcIPClaim, and an address of its own that no pool gives out. Nodes keep
+    /// nothing idle.
+    #[arg(long)]
+    pub enable_static_ip: bool,
+
+    /// For how long a static address is kept without a pod, 5m or more, where the pod does not say; without it for
+    /// ever.
+    #[arg(long, value_name = "DURATION", requires = "enable_static_ip", value_parser = claim_duration)]
+    pub claim_expired_duration: Option<Duration>,
 }
 
 /// The cloud.
@@ -214,10 +225,20 @@ impl Options {
 
     /// The range of idle addresses of a node without one of its own.
     pub fn warm(&self) -> WarmRange {
+        if self.pool.enable_static_ip {
+            return WarmRange { min: 0, max: 0 };
+        }
         WarmRange {
             min: self.pool.ip_min_warm_target,
             max: self.pool.ip_max_warm_target,
         }
+    }
+
+    /// How static addresses are kept, if pods have such.
+    pub fn claims(&self) -> Option<ClaimConfig> {
+        self.pool.enable_static_ip.then_some(ClaimConfig {
+            keep: self.pool.claim_expired_duration,
+        })
     }
 
     /// The way to the Kubernetes API.
@@ -285,6 +306,16 @@ fn filter(text: &str) -> Result<String, String> {
     match EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(format!("{error}; name one of error, warn, info, debug and trace")),
+    }
+}
+
+/// TKE's lower limit of `--claim-expired-duration`.
+const LEAST_CLAIM: Duration = Duration::from_secs(300);
+
+fn claim_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        kept if kept < LEAST_CLAIM => Err(format!("an address is kept for {LEAST_CLAIM:?} at least")),
+        kept => Ok(kept),
     }
 }
 
@@ -397,11 +428,7 @@ mod tests {
 
     #[test]
     fn a_flag_of_tke_that_this_ipamd_lacks_says_why_and_what_to_do() {
-        for flag in [
-            "--eni-min-warm-target=1",
-            "--claim-expired-duration=1h",
-            "--enable-ownerref",
-        ] {
+        for flag in ["--eni-min-warm-target=1", "--enable-ownerref"] {
             let message = refused(&[flag]);
             let name = flag.split('=').next().unwrap();
             assert!(message.contains(&format!("{name} is for")), "{message}");
@@ -412,6 +439,17 @@ mod tests {
             message.contains("--ip-min-warm-target"),
             "a slip gets a hint: {message}"
         );
+    }
+
+    #[test]
+    fn static_addresses_have_no_idle_ones_beside_them() {
+        let options = read(&["--enable-static-ip", "--claim-expired-duration=1h"]).unwrap();
+        let claims = options.claims().expect("static addresses");
+        assert_eq!(claims.keep, Some(Duration::from_secs(3600)));
+        assert_eq!(options.warm(), WarmRange { min: 0, max: 0 });
+        assert_eq!(read(&[]).unwrap().claims(), None);
+        let message = refused(&["--claim-expired-duration=1h"]);
+        assert!(message.contains("--enable-static-ip"), "{message}");
     }
 
     #[test]
@@ -427,6 +465,7 @@ mod tests {
             "--health-address=61678",
             "--log-level=loud=yes",
             "--cloud=nimbus",
+            "--enable-static-ip=maybe",
         ] {
             let name = flag.split('=').next().unwrap();
             // The last one wins, but for flags that may be given once: so each without the usual one.

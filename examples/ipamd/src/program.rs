@@ -242,6 +242,7 @@ fn pool_config(options: &Options) -> PoolConfig {
     ]);
     PoolConfig {
         warm: options.warm(),
+        claims: options.claims(),
         pace: options.pace(),
         eni_quota: options.cloud.eni_quota,
         ..PoolConfig::new(options.subnets.clone(), tags)

@@ -9,8 +9,8 @@ const FLAGS: &[(&[&str], &str)] = &[
         "pods with an ENI of their own",
     ),
     (
-        &["--claim-expired-duration", "--enable-ownerref"],
-        "static addresses and EIPs",
+        &["--enable-ownerref"],
+        "static addresses that go with their workload",
     ),
     (
         &["--enable-security-groups", "--security-groups"],

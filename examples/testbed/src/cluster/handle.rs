@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{ClusterError, Cni, Kubectl, Options, State, eni, status, supervisor::STAY};
+use super::{ClusterError, Kubectl, Options, State, eni, status, supervisor::STAY};
 use crate::kubernetes::{
     Binaries, REQUIRE_KUBERNETES, Unavailable, arguments,
     programs::{self, KUBECTL},
@@ -50,7 +50,7 @@ impl Cluster {
         if !program.is_file() {
             return Err(Unavailable::Missing(program).into());
         }
-        if options.cni == Cni::Eni {
+        if options.cni.is_eni() {
             let beside = program.parent().unwrap_or(Path::new("/"));
             eni::build(beside).map_err(ClusterError::machine("building our programs"))?;
         }

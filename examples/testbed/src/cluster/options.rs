@@ -18,12 +18,21 @@ pub struct Options {
 
 /// A network of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Cni {
     /// This project's: ENIs of the node, and their addresses.
     Eni,
+    /// The same, where every pod has an address of its own that follows it.
+    EniStatic,
     /// The reference plugins: a bridge per node, and a route of the VPC per node.
     Bridge,
     /// None: nodes are not ready before somebody installs one.
     None,
+}
+
+impl Cni {
+    /// Whether it is this project's.
+    pub fn is_eni(self) -> bool {
+        matches!(self, Self::Eni | Self::EniStatic)
+    }
 }

@@ -91,20 +91,20 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
         state: &state,
         binaries: &binaries,
         certificates: &certificates,
-        extender: match options.cni {
-            Cni::Eni => nodes.first().map(|node| eni::extender(node.address)),
-            Cni::Bridge | Cni::None => None,
-        },
+        extender: nodes
+            .first()
+            .filter(|_| options.cni.is_eni())
+            .map(|node| eni::extender(node.address)),
     })?;
     progress("the API server serves");
 
     let kubectl = Kubectl::new(binaries.path(&KUBECTL), state.kubeconfig());
-    let eni = match options.cni {
-        Cni::Eni => Some(Eni::prepare(&runtime, &vpc, gateway, &options.state)?),
-        Cni::Bridge | Cni::None => None,
+    let eni = match options.cni.is_eni() {
+        true => Some(Eni::prepare(&runtime, &vpc, gateway, &options.state)?),
+        false => None,
     };
     if let Some(eni) = &eni {
-        eni.deploy(&vpc, &kubectl)?;
+        eni.deploy(&vpc, &kubectl, options.cni)?;
         progress("ipamd, the agents and the scheduler's extender are deployed");
     }
     let mut running = Vec::new();
@@ -117,7 +117,7 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
                 Some(pods)
             }
             // Ours is deployed.
-            Cni::Eni | Cni::None => None,
+            Cni::Eni | Cni::EniStatic | Cni::None => None,
         };
         let member = Member {
             node,
@@ -203,7 +203,7 @@ fn wait_for_nodes(kubectl: &Kubectl, options: &Options) -> Result<(), ClusterErr
     let conditions: &[&str] = match options.cni {
         Cni::None => &["{.metadata.name}"],
         Cni::Bridge => &[ready],
-        Cni::Eni => &[ready, r"{.status.allocatable.tke\.cloud\.tencent\.com/eni-ip}"],
+        Cni::Eni | Cni::EniStatic => &[ready, r"{.status.allocatable.tke\.cloud\.tencent\.com/eni-ip}"],
     };
     for condition in conditions {
         let output = format!("jsonpath={{range .items[*]}}{condition} {{end}}");

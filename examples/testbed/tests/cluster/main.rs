@@ -7,6 +7,7 @@ mod faults;
 mod life;
 mod pings;
 mod pods;
+mod statics;
 
 use std::{
     process::ExitCode,
@@ -49,15 +50,24 @@ fn main() -> ExitCode {
     };
     let mut trials = Vec::new();
     let mut beds = Vec::new();
-    for (network, cni) in [("eni", Cni::Eni), ("bridge", Cni::Bridge)] {
+    let networks = [
+        ("eni", Cni::Eni, 2),
+        ("static", Cni::EniStatic, 3),
+        ("bridge", Cni::Bridge, 2),
+    ];
+    for (network, cni, nodes) in networks {
         let bed = Shared::default();
         let options = Options {
             state: directory.path().join(network),
-            nodes: 2,
+            nodes,
             cni,
         };
         let shared = |case: &Case| (*case, false);
-        let mut cases: Vec<(Case, bool)> = pods::CASES.iter().map(shared).collect();
+        let common = match cni {
+            Cni::EniStatic => statics::CASES,
+            Cni::Eni | Cni::Bridge | Cni::None => pods::CASES,
+        };
+        let mut cases: Vec<(Case, bool)> = common.iter().map(shared).collect();
         if cni == Cni::Eni {
             cases.extend(eni::CASES.iter().map(shared));
             cases.push((conformance::CASE, false));

@@ -81,7 +81,7 @@ fn objects(cni: Cni) -> Value {
 /// A container that serves; on ENIs a pod asks for its address as for any resource.
 pub(crate) fn server(cni: Cni) -> Value {
     let limits = match cni {
-        Cni::Eni => json!({"tke.cloud.tencent.com/eni-ip": 1}),
+        Cni::Eni | Cni::EniStatic => json!({"tke.cloud.tencent.com/eni-ip": 1}),
         Cni::Bridge | Cni::None => json!({}),
     };
     json!({

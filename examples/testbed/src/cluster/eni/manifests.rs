@@ -4,6 +4,7 @@ use fabric::topology::Topology;
 use serde_json::{Value, json};
 
 use super::cloud::Account;
+use crate::cluster::Cni;
 
 /// The cluster's id, as ENIs bear it.
 const CLUSTER: &str = "cls-testbed";
@@ -19,14 +20,18 @@ const HASTE: [(&str, &str); 5] = [
 ];
 
 /// All objects, as a list.
-pub(super) fn objects(account: &Account, topology: &Topology) -> Value {
+pub(super) fn objects(account: &Account, topology: &Topology, cni: Cni) -> Value {
     let subnets: Vec<&str> = topology.subnets.iter().map(|subnet| subnet.id.as_str()).collect();
-    let ipamd = [
+    let subnets = subnets.join(":");
+    let mut ipamd = vec![
         ("--clusterid", CLUSTER),
-        ("--subnets", &subnets.join(":")),
+        ("--subnets", &subnets),
         ("--region", &account.region),
         ("--cloud-endpoint", &account.endpoint),
     ];
+    if cni == Cni::EniStatic {
+        ipamd.push(("--enable-static-ip", ""));
+    }
     let mut items = vec![json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": "tke-eni-ipamd", "namespace": "kube-system"},
@@ -65,7 +70,10 @@ fn with_flags(mut object: Value, flags: &[(&str, &str)]) -> Value {
         for (flag, value) in flags {
             let of_flag = |argument: &Value| argument.as_str().is_some_and(|text| name(text) == *flag);
             arguments.retain(|argument| !of_flag(argument));
-            arguments.push(format!("{flag}={value}").into());
+            arguments.push(match value.is_empty() {
+                true => (*flag).into(),
+                false => format!("{flag}={value}").into(),
+            });
         }
     }
     object
@@ -88,7 +96,7 @@ mod tests {
             secret_id: "id",
             secret_key: "key",
         };
-        let list = objects(&account, &Topology::new(2));
+        let list = objects(&account, &Topology::new(2), Cni::EniStatic);
         let items = list["items"].as_array().unwrap();
         let arguments = |name: &str| -> Vec<String> {
             let workload = items
@@ -102,6 +110,7 @@ mod tests {
         let ids = ipamd.iter().filter(|argument| name(argument) == "--clusterid");
         assert_eq!(ids.collect::<Vec<_>>(), ["--clusterid=cls-testbed"]);
         assert!(ipamd.contains(&"--cloud=tencent".to_owned()), "{ipamd:?}");
+        assert!(ipamd.contains(&"--enable-static-ip".to_owned()), "{ipamd:?}");
         let agent = arguments("tke-eni-agent");
         assert!(
             agent

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 
 use self::cloud::Account;
 pub(super) use self::programs::{PACKAGES, build};
-use super::{ClusterError, Kubectl};
+use super::{ClusterError, Cni, Kubectl};
 
 /// Where the scheduler's extender answers on the node that has it, the first one.
 pub(super) fn extender(node: Ipv4Addr) -> String {
@@ -59,8 +59,8 @@ impl Eni {
     }
 
     /// Deploys the programs.
-    pub(super) fn deploy(&self, vpc: &Vpc, kubectl: &Kubectl) -> Result<(), ClusterError> {
-        let objects = manifests::objects(&self.account, &vpc.topology);
+    pub(super) fn deploy(&self, vpc: &Vpc, kubectl: &Kubectl, cni: Cni) -> Result<(), ClusterError> {
+        let objects = manifests::objects(&self.account, &vpc.topology, cni);
         kubectl.feed(&["apply", "--filename=-"], &objects.to_string())?;
         Ok(())
     }
