@@ -78,6 +78,7 @@ fn rooms(nodes: &[NodeName], pods: usize) -> Rooms {
         capacity: 57,
         attached: 25,
         subnets: vec!["subnet-a".into()],
+        zone: None,
     };
     let mut rooms = Rooms::default();
     rooms.set_nodes(nodes.iter().map(|node| (node.clone(), room.clone())).collect());

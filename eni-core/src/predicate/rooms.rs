@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{BEST, INSUFFICIENT, LIMIT, Misfit, Predicate};
-use crate::model::{NodeConfig, NodeName, Pod, SubnetId, Uid};
+use crate::model::{Claim, NodeConfig, NodeName, Pod, PodKey, SubnetId, Uid, Zone};
 
 /// How long a binding is held for true although nothing is heard of it: a watch tells sooner, and no list is older.
 const UNKNOWN: Duration = Duration::from_secs(60);
@@ -23,6 +23,12 @@ pub struct Rooms {
     nodes: HashMap<NodeName, Held>,
     /// Where each pod takes room.
     pods: HashMap<Uid, Taking>,
+    /// Who bears each name: a pod made anew under one may be shown without a word of the former's end.
+    names: HashMap<PodKey, Uid>,
+    /// The subnet of each static address, by the name of its pods.
+    claims: HashMap<PodKey, SubnetId>,
+    /// The zones of subnets, as nodes have shown them.
+    zones: HashMap<SubnetId, Zone>,
 }
 
 /// What a node may promise, as its `NodeENIConfig` says.
@@ -36,6 +42,8 @@ pub struct Room {
     pub attached: u32,
     /// The subnets of its ENIs.
     pub subnets: Vec<SubnetId>,
+    /// Its zone; `None` if that is not known.
+    pub zone: Option<Zone>,
 }
 
 #[derive(Debug, Default)]
@@ -69,13 +77,23 @@ impl From<&NodeConfig> for Room {
             capacity: pool.capacity,
             attached: u32::try_from(pool.attached()).unwrap_or(u32::MAX),
             subnets: subnets.into_iter().cloned().collect(),
+            zone: Some(config.spec.zone.clone()),
         }
+    }
+}
+
+impl Room {
+    /// The zone of each of its subnets.
+    fn zones(&self) -> impl Iterator<Item = (SubnetId, Zone)> {
+        let zone = self.zone.iter();
+        zone.flat_map(|zone| self.subnets.iter().map(|subnet| (subnet.clone(), zone.clone())))
     }
 }
 
 impl Rooms {
     /// A node's room is this, or it is not known any more.
     pub fn set_node(&mut self, node: &NodeName, room: Option<Room>) {
+        self.zones.extend(room.iter().flat_map(Room::zones));
         let held = self.nodes.entry(node.clone()).or_default();
         held.room = room;
         if held.room.is_none() && held.used == 0 {
@@ -89,13 +107,67 @@ impl Rooms {
             held.room = None;
         }
         for (node, room) in rooms {
+            self.zones.extend(room.zones());
             self.nodes.entry(node).or_default().room = Some(room);
         }
         self.nodes.retain(|_, held| held.room.is_some() || held.used > 0);
     }
 
+    /// All nodes as a list shows them that may be older than what is known: nobody gets more room by it.
+    pub fn confirm_nodes(&mut self, rooms: BTreeMap<NodeName, Room>) {
+        for (node, mut room) in rooms {
+            let known = self.nodes.get(&node).and_then(|held| held.room.as_ref());
+            if let Some(known) = known {
+                room.granted = room.granted.min(known.granted);
+            }
+            self.set_node(&node, Some(room));
+        }
+    }
+
+    /// The static address of the pods of a name is of this subnet, or they have none.
+    pub fn set_claim(&mut self, claim: &Claim) {
+        let subnet = claim
+            .subnet
+            .as_ref()
+            .filter(|_| claim.addresses.iter().next().is_some());
+        match subnet {
+            Some(subnet) => drop(self.claims.insert(claim.key.clone(), subnet.clone())),
+            None => drop(self.claims.remove(&claim.key)),
+        }
+    }
+
+    /// The pods of a name have no static address any more.
+    pub fn remove_claim(&mut self, key: &PodKey) {
+        self.claims.remove(key);
+    }
+
+    /// All claims.
+    pub fn set_claims<'a>(&mut self, claims: impl Iterator<Item = &'a Claim>) {
+        self.claims.clear();
+        claims.for_each(|claim| self.set_claim(claim));
+    }
+
+    /// Whether the static address that a pod has can go to a node: an ENI takes addresses of its own subnet, and is
+    /// attached in its own zone.
+    fn reaches(&self, pod: &Pod, room: &Room) -> Result<(), Misfit> {
+        let subnet = self.claims.get(&pod.key);
+        let zone = subnet.and_then(|subnet| self.zones.get(subnet));
+        match (subnet, zone, &room.zone) {
+            (Some(subnet), Some(there), Some(here)) if there != here => Err(Misfit {
+                reason: INSUFFICIENT,
+                detail: format!("the pod's address is of {subnet} in {there}"),
+                preemption_helps: false,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// A pod as the cluster shows it. A binding that is under way stays so until the pod shows it.
     pub fn set_pod(&mut self, pod: &Pod) {
+        let former = self.names.insert(pod.key.clone(), pod.uid.clone());
+        if let Some(former) = former.filter(|former| *former != pod.uid) {
+            self.release(&former);
+        }
         match &pod.node {
             Some(node) if pod.needs_address() => self.take(&pod.uid, node).shown = true,
             Some(_) => self.release(&pod.uid),
@@ -104,25 +176,32 @@ impl Rooms {
     }
 
     /// A pod is gone.
-    pub fn remove_pod(&mut self, uid: &Uid) {
-        self.release(uid);
+    pub fn remove_pod(&mut self, pod: &Pod) {
+        self.release(&pod.uid);
+        if self.names.get(&pod.key) == Some(&pod.uid) {
+            self.names.remove(&pod.key);
+        }
     }
 
     /// All pods that existed at some time in the last minute: a list may be older than a binding.
     pub fn set_pods<'a>(&mut self, pods: impl Iterator<Item = &'a Pod> + Clone, now: Instant) {
         let known: BTreeSet<&Uid> = pods.clone().map(|pod| &pod.uid).collect();
         self.release_if(|uid, taking| !known.contains(uid) && !taking.is_recent(now));
+        self.names.clear();
         for pod in pods {
             self.set_pod(pod);
         }
     }
 
-    /// All pods as they are now. Of those bound by another process a list that comes later may still be older.
-    pub fn confirm_pods<'a>(&mut self, pods: impl Iterator<Item = &'a Pod> + Clone, now: Instant) {
-        self.set_pods(pods.clone(), now);
-        for pod in pods {
-            if let Some(taking) = self.pods.get_mut(&pod.uid) {
-                taking.began = Some(now);
+    /// Pods that a list shows which may be older than what is known: what another process bound takes room, and
+    /// nothing is given up. What the watch does not show in time was not there any more.
+    pub fn confirm_pods<'a>(&mut self, pods: impl Iterator<Item = &'a Pod>, now: Instant) {
+        for pod in pods.filter(|pod| pod.needs_address()) {
+            let Some(node) = &pod.node else { continue };
+            let known = self.pods.get(&pod.uid).is_some_and(|taking| taking.node != *node);
+            let another = self.names.get(&pod.key).is_some_and(|uid| *uid != pod.uid);
+            if !known && !another {
+                self.take(&pod.uid, node).began = Some(now);
             }
         }
     }
@@ -237,209 +316,25 @@ impl Rooms {
 
 impl Predicate for Rooms {
     fn filter(&self, pod: &Pod, node: &NodeName) -> Result<(), Misfit> {
+        let room = self.nodes.get(node).and_then(|held| held.room.as_ref());
+        room.map_or(Ok(()), |room| self.reaches(pod, room))?;
         self.fits_after(&pod.uid, node, 0)
     }
 
-    /// Idle addresses that are there, so that the pod waits for none.
-    fn score(&self, _: &Pod, node: &NodeName) -> u8 {
+    /// Idle addresses that are there, so that the pod waits for none; of a static address an ENI in its subnet.
+    fn score(&self, pod: &Pod, node: &NodeName) -> u8 {
         let held = self.nodes.get(node);
+        if let Some(subnet) = self.claims.get(&pod.key) {
+            let room = held.and_then(|held| held.room.as_ref());
+            return match room.is_some_and(|room| room.subnets.contains(subnet)) {
+                true => BEST,
+                false => 0,
+            };
+        }
         let idle = held.and_then(|held| Some(held.room.as_ref()?.attached.saturating_sub(held.used)));
         u8::try_from(idle.unwrap_or_default()).unwrap_or(BEST).min(BEST)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::model::{PodKey, PodPhase};
-
-    fn room(granted: u32, capacity: u32, attached: u32) -> Room {
-        Room {
-            granted,
-            capacity,
-            attached,
-            subnets: vec!["subnet-a".into()],
-        }
-    }
-
-    fn rooms(nodes: &[(&str, Room)]) -> Rooms {
-        let mut rooms = Rooms::default();
-        rooms.set_nodes(
-            nodes
-                .iter()
-                .map(|(name, room)| ((*name).into(), room.clone()))
-                .collect(),
-        );
-        rooms
-    }
-
-    fn pod(uid: &str, node: Option<&str>) -> Pod {
-        Pod {
-            key: PodKey::new("default", uid),
-            uid: uid.into(),
-            node: node.map(NodeName::from),
-            host_network: false,
-            phase: PodPhase::Running,
-            claim: Ok(Default::default()),
-            workload: None,
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_node_is_full_when_its_grant_is_taken_and_says_of_which_subnet() {
-        let mut rooms = rooms(&[("a", room(2, 9, 2))]);
-        let node = NodeName::from("a");
-        rooms.set_pod(&pod("one", Some("a")));
-        rooms.filter(&pod("two", None), &node).unwrap();
-        rooms.begin(&"two".into(), &node, Instant::now()).unwrap();
-        let misfit = rooms.filter(&pod("three", None), &node).unwrap_err();
-        assert_eq!((misfit.reason, misfit.preemption_helps), (INSUFFICIENT, true));
-        assert_eq!(misfit.detail, "subnet-a");
-        rooms.fits_after(&"three".into(), &node, 1).unwrap();
-        // Asked about itself a pod does not stand in its own way.
-        rooms.filter(&pod("two", None), &node).unwrap();
-        rooms.remove_pod(&"one".into());
-        rooms.filter(&pod("three", None), &node).unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_limit_and_a_node_that_nobody_knows_are_told_apart() {
-        let mut rooms = rooms(&[("a", room(5, 1, 0))]);
-        rooms.set_pod(&pod("one", Some("a")));
-        assert_eq!(
-            rooms.filter(&pod("two", None), &"a".into()).unwrap_err().reason,
-            LIMIT
-        );
-        let unknown = rooms.filter(&pod("two", None), &"b".into()).unwrap_err();
-        assert!(
-            !unknown.preemption_helps && unknown.detail.contains("NodeENIConfig"),
-            "{unknown:?}"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_binding_to_another_node_frees_the_first_and_one_that_failed_frees_its_own() {
-        let mut rooms = rooms(&[("a", room(1, 9, 0)), ("b", room(1, 9, 0))]);
-        let (a, b, now) = (NodeName::from("a"), NodeName::from("b"), Instant::now());
-        rooms.begin(&"one".into(), &a, now).unwrap();
-        rooms.begin(&"one".into(), &b, now).unwrap();
-        rooms.begin(&"two".into(), &a, now).unwrap();
-        assert!(rooms.begin(&"three".into(), &b, now).is_err());
-        // A late answer of the first binding is not about the second.
-        rooms.fail(&"one".into(), &a);
-        assert!(rooms.begin(&"three".into(), &b, now).is_err());
-        rooms.fail(&"one".into(), &b);
-        rooms.begin(&"three".into(), &b, now).unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_binding_that_nothing_is_heard_of_expires_and_one_that_shows_does_not() {
-        let mut rooms = rooms(&[("a", room(2, 9, 0))]);
-        let (a, now) = (NodeName::from("a"), Instant::now());
-        rooms.begin(&"lost".into(), &a, now).unwrap();
-        rooms.begin(&"shown".into(), &a, now).unwrap();
-        rooms.set_pod(&pod("shown", None));
-        rooms.set_pod(&pod("shown", Some("a")));
-        rooms.expire(now + UNKNOWN);
-        assert_eq!(rooms.counts(), [1, 1, 0]);
-        rooms.fail(&"shown".into(), &a);
-        assert_eq!(rooms.counts(), [1, 1, 0], "what shows is no binding any more");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_list_that_is_older_than_a_binding_does_not_end_it() {
-        let mut rooms = rooms(&[("a", room(3, 9, 0))]);
-        let (a, now) = (NodeName::from("a"), Instant::now());
-        rooms.set_pod(&pod("old", Some("a")));
-        rooms.begin(&"new".into(), &a, now).unwrap();
-        rooms.begin(&"shown".into(), &a, now).unwrap();
-        rooms.set_pod(&pod("shown", Some("a")));
-        rooms.set_pods(std::iter::empty(), now);
-        assert_eq!(rooms.counts(), [1, 2, 1]);
-        rooms.set_pods(std::iter::empty(), now + UNKNOWN);
-        assert_eq!(rooms.counts(), [1, 0, 0]);
-
-        let theirs = [pod("theirs", Some("a"))];
-        rooms.confirm_pods(theirs.iter(), now);
-        rooms.set_pods(std::iter::empty(), now);
-        assert_eq!(rooms.counts(), [1, 1, 0]);
-        rooms.remove_pod(&"theirs".into());
-        assert_eq!(rooms.counts(), [1, 0, 0]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nodes_with_idle_addresses_come_first() {
-        let mut rooms = rooms(&[
-            ("warm", room(30, 30, 4)),
-            ("cold", room(30, 30, 0)),
-            ("hot", room(99, 99, 50)),
-        ]);
-        rooms.set_pod(&pod("one", Some("warm")));
-        let score = |node: &str| rooms.score(&pod("two", None), &node.into());
-        assert_eq!(
-            (score("warm"), score("cold"), score("hot"), score("none")),
-            (3, 0, BEST, 0)
-        );
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Begin(u8, u8),
-        Fail(u8, u8),
-        Show(u8, u8),
-        Gone(u8),
-        Relist(Vec<(u8, u8)>),
-        Expire,
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let (pod, node) = (0_u8..12, 0_u8..3);
-        let step = prop_oneof![
-            (pod.clone(), node.clone()).prop_map(|(pod, node)| Step::Begin(pod, node)),
-            (pod.clone(), node.clone()).prop_map(|(pod, node)| Step::Fail(pod, node)),
-            (pod.clone(), node.clone()).prop_map(|(pod, node)| Step::Show(pod, node)),
-            pod.clone().prop_map(Step::Gone),
-            prop::collection::vec((pod, node), 0..4).prop_map(Step::Relist),
-            Just(Step::Expire),
-        ];
-        prop::collection::vec(step, 0..80)
-    }
-
-    proptest! {
-        /// Whatever happens in whatever order, the counts are those of the pods, and no promise exceeds a grant.
-        #[test]
-        fn no_address_is_promised_twice(steps in steps()) {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-            let now = runtime.block_on(async { Instant::now() });
-            let mut rooms = rooms(&[("0", room(3, 9, 0)), ("1", room(2, 9, 0)), ("2", room(9, 1, 0))]);
-            let (uid, name) = (|pod: u8| Uid::from(pod.to_string()), |node: u8| NodeName::from(node.to_string()));
-            for step in steps {
-                match step {
-                    Step::Begin(pod, node) => {
-                        let taken = |rooms: &Rooms| {
-                            rooms.pods.iter().filter(|(held, taking)| taking.node == name(node) && **held != uid(pod)).count()
-                        };
-                        let before = taken(&rooms);
-                        if rooms.begin(&uid(pod), &name(node), now).is_ok() {
-                            prop_assert!(before < [3, 2, 1][usize::from(node)]);
-                        }
-                    }
-                    Step::Fail(pod, node) => rooms.fail(&uid(pod), &name(node)),
-                    Step::Show(number, node) => rooms.set_pod(&pod(&number.to_string(), Some(&node.to_string()))),
-                    Step::Gone(pod) => rooms.remove_pod(&uid(pod)),
-                    Step::Relist(list) => {
-                        let list: Vec<Pod> = list.iter().map(|(number, node)| pod(&number.to_string(), Some(&node.to_string()))).collect();
-                        rooms.set_pods(list.iter(), now);
-                    }
-                    Step::Expire => rooms.expire(now + UNKNOWN),
-                }
-                for (node, held) in &rooms.nodes {
-                    let pods = rooms.pods.values().filter(|taking| taking.node == *node).count();
-                    prop_assert_eq!(held.used as usize, pods);
-                }
-            }
-        }
-    }
-}
+mod tests;

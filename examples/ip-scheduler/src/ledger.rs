@@ -9,7 +9,7 @@ use std::{
 
 use eni_core::{
     cluster::{Cluster, ClusterResult, Scope, WatchEvent},
-    model::{NodeConfig, NodeName, Pod},
+    model::{Claim, NodeConfig, NodeName, Pod},
     predicate::{Room, Rooms},
 };
 use futures::StreamExt;
@@ -25,6 +25,7 @@ pub struct Ledger {
     rooms: RwLock<Rooms>,
     pods_known: AtomicBool,
     nodes_known: AtomicBool,
+    claims_known: AtomicBool,
 }
 
 impl Ledger {
@@ -40,7 +41,8 @@ impl Ledger {
 
     /// Whether everything was read once.
     pub fn is_known(&self) -> bool {
-        self.pods_known.load(Ordering::Relaxed) && self.nodes_known.load(Ordering::Relaxed)
+        let known = [&self.pods_known, &self.nodes_known, &self.claims_known];
+        known.into_iter().all(|known| known.load(Ordering::Relaxed))
     }
 
     /// Follows a cluster for ever.
@@ -49,6 +51,7 @@ impl Ledger {
             cluster.pods().watch(Scope::All),
             cluster.node_configs().watch(Scope::All),
         );
+        let mut claims = cluster.claims().watch(Scope::All);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -56,6 +59,7 @@ impl Ledger {
                 biased;
                 Some(event) = pods.next() => self.pod(event),
                 Some(event) = configs.next() => self.node(event),
+                Some(event) = claims.next() => self.claim(event),
                 _ = look.tick() => self.write(|rooms| rooms.expire(Instant::now())),
             }
         }
@@ -67,7 +71,8 @@ impl Ledger {
         let configs = cluster.node_configs().list(&Scope::All).await?;
         let pods: Vec<Pod> = pods.into_iter().map(|read| read.object).collect();
         self.write(|rooms| rooms.confirm_pods(pods.iter(), Instant::now()));
-        self.set_nodes(configs.into_iter().map(|read| read.object).collect());
+        let configs: Vec<NodeConfig> = configs.into_iter().map(|read| read.object).collect();
+        self.write(|rooms| rooms.confirm_nodes(by_name(&configs)));
         Ok(())
     }
 
@@ -78,7 +83,7 @@ impl Ledger {
                 self.pods_known.store(true, Ordering::Relaxed);
             }
             WatchEvent::Applied(read) => self.write(|rooms| rooms.set_pod(&read.object)),
-            WatchEvent::Deleted(pod) => self.write(|rooms| rooms.remove_pod(&pod.uid)),
+            WatchEvent::Deleted(pod) => self.write(|rooms| rooms.remove_pod(&pod)),
         }
     }
 
@@ -101,10 +106,24 @@ impl Ledger {
     }
 
     fn set_nodes(&self, configs: Vec<NodeConfig>) {
-        let rooms: BTreeMap<NodeName, Room> = configs
-            .iter()
-            .map(|config| (config.name.clone(), Room::from(config)))
-            .collect();
-        self.write(|book| book.set_nodes(rooms));
+        self.write(|book| book.set_nodes(by_name(&configs)));
     }
+
+    fn claim(&self, event: WatchEvent<Claim>) {
+        match event {
+            WatchEvent::Reset(claims) => {
+                self.write(|rooms| rooms.set_claims(claims.iter().map(|read| &read.object)));
+                self.claims_known.store(true, Ordering::Relaxed);
+            }
+            WatchEvent::Applied(read) => self.write(|rooms| rooms.set_claim(&read.object)),
+            WatchEvent::Deleted(claim) => self.write(|rooms| rooms.remove_claim(&claim.key)),
+        }
+    }
+}
+
+fn by_name(configs: &[NodeConfig]) -> BTreeMap<NodeName, Room> {
+    let rooms = configs
+        .iter()
+        .map(|config| (config.name.clone(), Room::from(config)));
+    rooms.collect()
 }

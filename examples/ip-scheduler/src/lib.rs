@@ -4,6 +4,7 @@
 //! What is decided is in [`eni_core::predicate`], the protocol in [`eni_kube::extender`].
 #![deny(missing_docs)]
 
+mod binding;
 mod figures;
 pub mod ledger;
 pub mod options;

@@ -9,7 +9,11 @@ use eni_core::{
 use eni_kube::{
     ConnectError, Election, ElectionOptions, KubeCluster, KubeOptions, connect, extender::Binder,
 };
-use tokio::{net::TcpListener, task::JoinSet, time::sleep};
+use tokio::{
+    net::TcpListener,
+    task::{JoinError, JoinSet},
+    time::sleep,
+};
 
 use crate::{ledger::Ledger, options::Options, server::Extender};
 
@@ -34,6 +38,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A part of it ended, without which it cannot answer rightly.
+    #[error("the server or the watches of the extender ended by themselves ({0}); it is to be started again")]
+    Ended(String),
 }
 
 /// Runs until `shutdown` is ready, and gives leadership back then.
@@ -76,6 +83,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
         let leader = tokio::select! {
             biased;
             () = &mut shutdown => return Ok(()),
+            Some(ended) = parts.join_next() => return Err(stopped_alone(ended)),
             leader = election.lead() => leader,
         };
         let leadership = leader.leadership();
@@ -91,6 +99,12 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
         let stopped = tokio::select! {
             biased;
             () = &mut shutdown => true,
+            // Whoever follows must not wait for a lease that nobody serves.
+            Some(ended) = parts.join_next() => {
+                extender.end().await;
+                leader.release().await;
+                return Err(stopped_alone(ended));
+            }
             () = term => false,
         };
         extender.end().await;
@@ -99,6 +113,15 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
             return Ok(());
         }
     }
+}
+
+/// A part that never ends by itself has ended.
+fn stopped_alone(ended: Result<io::Result<()>, JoinError>) -> StartError {
+    StartError::Ended(match ended {
+        Ok(Ok(())) => "without an error".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    })
 }
 
 /// Waits until what the leader before may have sent has ended, and reads everything then. False: leadership was lost.

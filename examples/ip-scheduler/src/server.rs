@@ -23,10 +23,7 @@ use eni_core::{
     model::{NodeName, Pod},
     predicate::{Misfit, Predicate},
 };
-use eni_kube::extender::{
-    Args, BindError, Binder, Binding, BindingArgs, Candidates, Filtered, Preempted, PreemptionArgs, Scored,
-    Victims,
-};
+use eni_kube::extender::{Args, Binder, Candidates, Filtered, Preempted, PreemptionArgs, Scored, Victims};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::{
@@ -35,12 +32,13 @@ use tokio::{
 };
 
 use crate::{
+    binding,
     figures::{Figures, Reason},
     ledger::Ledger,
 };
 
 /// The most that a request may be long: 5,000 whole nodes are 64 MB.
-const BODY: usize = 512 << 20;
+const BODY: usize = 128 << 20;
 
 /// How often it is looked whether the last binding has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -50,16 +48,16 @@ const WHOSE: &str = "[ip-scheduler]";
 
 /// The extender, as every request sees it. Clones are handles of the same one.
 #[derive(Clone)]
-pub struct Extender(Arc<Shared>);
+pub struct Extender(pub(crate) Arc<Shared>);
 
-struct Shared {
-    ledger: Arc<Ledger>,
-    binder: Binder,
+pub(crate) struct Shared {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) binder: Binder,
     /// The right to answer.
     term: Mutex<Option<Arc<dyn Leadership>>>,
     /// Bindings that are being carried out.
-    binding: AtomicUsize,
-    figures: Figures,
+    pub(crate) binding: AtomicUsize,
+    pub(crate) figures: Figures,
     registry: Registry,
 }
 
@@ -97,7 +95,7 @@ impl Extender {
             .route("/filter", post(filter))
             .route("/prioritize", post(prioritize))
             .route("/preempt", post(preempt))
-            .route("/bind", post(bind))
+            .route("/bind", post(binding::bind))
             .layer(DefaultBodyLimit::max(BODY))
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
@@ -106,14 +104,18 @@ impl Extender {
         axum::serve(listener, router).await
     }
 
-    fn answers(&self) -> bool {
+    pub(crate) fn answers(&self) -> bool {
         let term = self.0.term.lock();
         term.as_ref()
             .is_some_and(|leadership| leadership.remaining().is_some())
     }
 
     /// Counts a request, and what came of it.
-    fn count<T>(&self, verb: &'static str, answer: Result<T, Unanswered>) -> Result<T, Unanswered> {
+    pub(crate) fn count<T>(
+        &self,
+        verb: &'static str,
+        answer: Result<T, Unanswered>,
+    ) -> Result<T, Unanswered> {
         let outcome = match &answer {
             Ok(_) => "answered",
             Err(Unanswered::NotLeading) => "not_leading",
@@ -133,7 +135,7 @@ impl Extender {
 }
 
 /// A misfit as people read it in a pod's events.
-fn words(misfit: &Misfit) -> String {
+pub(crate) fn words(misfit: &Misfit) -> String {
     match misfit.detail.is_empty() {
         true => format!("{WHOSE} {}", misfit.reason),
         false => format!("{WHOSE} {} ({})", misfit.reason, misfit.detail),
@@ -141,7 +143,7 @@ fn words(misfit: &Misfit) -> String {
 }
 
 /// Why a request has no answer.
-enum Unanswered {
+pub(crate) enum Unanswered {
     /// Another replica leads, or none yet.
     NotLeading,
     /// It is not as the protocol has it.
@@ -166,7 +168,7 @@ impl IntoResponse for Unanswered {
     }
 }
 
-fn unreadable(error: impl std::fmt::Display) -> Unanswered {
+pub(crate) fn unreadable(error: impl std::fmt::Display) -> Unanswered {
     Unanswered::Unreadable(format!("this is no request of the extender protocol v1: {error}"))
 }
 
@@ -250,75 +252,6 @@ async fn preempt(State(extender): State<Extender>, body: Bytes) -> Result<Json<P
             }),
     };
     extender.count("preempt", preempted)
-}
-
-async fn bind(State(extender): State<Extender>, body: Bytes) -> Result<Json<Binding>, Unanswered> {
-    let args = match extender.answers() {
-        false => Err(Unanswered::NotLeading),
-        true => serde_json::from_slice::<BindingArgs>(&body).map_err(unreadable),
-    };
-    let args = extender.count("bind", args)?;
-    let (pod, node, uid) = (args.key(), args.node.clone(), args.pod_uid.clone());
-    // On a task of its own: a scheduler that hangs up does not leave a binding half judged.
-    let bound = tokio::spawn(async move {
-        extender.0.binding.fetch_add(1, Ordering::SeqCst);
-        // It may have ended meanwhile, and does not wait for what it did not see.
-        let bound = match extender.answers() {
-            true => extender.0.bind(&args).await,
-            false => Err("this replica does not lead any more".to_owned()),
-        };
-        extender.0.binding.fetch_sub(1, Ordering::SeqCst);
-        bound
-    })
-    .await;
-    let error = match bound {
-        Ok(Ok(())) => {
-            tracing::info!(%pod, %uid, %node, "bound");
-            String::new()
-        }
-        Ok(Err(why)) => why,
-        Err(error) => error.to_string(),
-    };
-    if !error.is_empty() {
-        tracing::warn!(%pod, %uid, %node, error, "not bound");
-    }
-    Ok(Json(Binding { error }))
-}
-
-impl Shared {
-    /// Reads the pod, takes room for it, and posts its binding: what fails for certain gives the room back.
-    async fn bind(&self, args: &BindingArgs) -> Result<(), String> {
-        let (uid, node) = (args.uid(), NodeName::from(args.node.as_str()));
-        let outcome = |outcome| self.figures.count("bind", outcome);
-        let pod = self.binder.pod(args).await.map_err(|error| {
-            outcome("refused");
-            error.to_string()
-        })?;
-        if pod.node.is_some() {
-            // An earlier attempt, whose answer was lost.
-            outcome("bound");
-            return Ok(());
-        }
-        let begun = self
-            .ledger
-            .write(|rooms| rooms.begin(&uid, &node, Instant::now()));
-        begun.map_err(|misfit| {
-            outcome("no_room");
-            words(&misfit)
-        })?;
-        let bound = self.binder.bind(args).await;
-        outcome(match &bound {
-            Ok(()) => "bound",
-            Err(BindError::Unknown(_)) => "unknown",
-            Err(_) => "refused",
-        });
-        bound.map_err(|error| {
-            if error.is_certain() {
-                self.ledger.write(|rooms| rooms.fail(&uid, &node));
-            }
-            error.to_string()
-        })
-    }
 }
 
 async fn ready(State(extender): State<Extender>) -> Response {
