@@ -1,6 +1,6 @@
 //! One file per duty of ipamd, each `observe -> plan -> act` with a plan that is a pure function.
 //!
-//! Here: the non-static pool of every node. [`PoolController`] runs it, [`plan`](plan()) decides.
+//! Here: the addresses of every node, a pool or by claim. [`PoolController`] runs it, [`plan`](plan()) decides.
 
 mod act;
 mod claims;

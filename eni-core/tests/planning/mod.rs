@@ -1,5 +1,6 @@
 //! The pool plan of one node: exact actions for exact views.
 
+mod claims;
 mod former;
 mod owners;
 mod steps;
