@@ -1,4 +1,4 @@
-//! The non-static pool of every node: watches, the loops that read the cloud, and one worker per node that
+//! The addresses of every node: watches, the loops that read the cloud, and one worker per node that
 //! needs something.
 
 use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
