@@ -1,5 +1,5 @@
-//! The node's journal on a file: how long an agent with 250 pods needs to know them again, and what a
-//! commit costs alone and among others.
+//! The node's journal on a file: how long an agent with 250 pods needs to know them again, and one with 10,000, and
+//! what a commit costs alone and among others.
 //!
 //! The yardstick of a commit is the least that durability takes: some bytes appended to a file, and one
 //! flush of the disk. Commits that wait together share a flush, so 64 of them cost far less than 64 times
@@ -16,26 +16,31 @@ use futures::future::join_all;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-const PODS: u32 = 250;
+const PODS: [u32; 2] = [250, 10_000];
 const TOGETHER: u32 = 64;
 
 fn journal(criterion: &mut Criterion) {
     let runtime = Builder::new_current_thread().build().expect("a runtime");
     let directory = TempDir::new().expect("a directory");
-    let path = directory.path().join("journal");
-    fill(&runtime, &path);
+    let path = |pods: u32| directory.path().join(format!("journal-{pods}"));
 
     let mut group = criterion.benchmark_group("journal");
-    group.bench_function("open+load of 250 owners", |bencher| {
-        bencher.iter(|| {
-            runtime.block_on(async {
-                let journal = FileJournal::open(&path).await.expect("a journal");
-                black_box(journal.load().await.expect("what is remembered"))
-            })
-        });
-    });
     group.sample_size(20);
-    let open = runtime.block_on(FileJournal::open(&path)).expect("a journal");
+    for pods in PODS {
+        let path = path(pods);
+        fill(&runtime, &path, pods);
+        group.bench_function(format!("open+load of {pods} owners"), |bencher| {
+            bencher.iter(|| {
+                runtime.block_on(async {
+                    let journal = FileJournal::open(&path).await.expect("a journal");
+                    black_box(journal.load().await.expect("what is remembered"))
+                })
+            });
+        });
+    }
+    let open = runtime
+        .block_on(FileJournal::open(path(PODS[0])))
+        .expect("a journal");
     for count in [1, TOGETHER] {
         group.bench_function(format!("{count} commits together"), |bencher| {
             bencher.iter(|| {
@@ -56,10 +61,10 @@ fn journal(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn fill(runtime: &Runtime, path: &Path) {
+fn fill(runtime: &Runtime, path: &Path, pods: u32) {
     let journal = runtime.block_on(FileJournal::open(path)).expect("a journal");
-    let mut changes = vec![Change::Pool(benches::pool(PODS))];
-    changes.extend((0..PODS).flat_map(own));
+    let mut changes = vec![Change::Pool(benches::pool(pods))];
+    changes.extend((0..pods).flat_map(own));
     runtime.block_on(journal.commit(changes)).expect("a commit");
 }
 

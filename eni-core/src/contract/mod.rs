@@ -54,6 +54,8 @@ macro_rules! cloud_contract {
             assigning_beyond_the_limit_assigns_nothing,
             assigning_to_an_unknown_eni_is_not_found,
             unassigned_addresses_go_and_unassigning_them_again_succeeds,
+            an_address_that_another_eni_has_is_taken,
+            a_migrated_address_is_on_the_other_eni_alone,
         ] }
     };
 }

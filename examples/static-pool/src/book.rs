@@ -174,7 +174,7 @@ impl Book {
                         }
                         _ => {
                             return Err(refuse(
-                                CloudErrorKind::Conflict,
+                                CloudErrorKind::AddressTaken,
                                 "an address is not free in its range",
                             ));
                         }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{CloudHarness, in_use, kind, look, secondary, unknown_eni, until_addresses};
+use super::{CloudHarness, available, in_use, kind, look, secondary, unknown_eni, until_addresses};
 use crate::{
     cloud::{AssignAddresses, CloudErrorKind},
     model::{Family, Limits},
@@ -101,4 +101,43 @@ pub async fn unassigned_addresses_go_and_unassigning_them_again_succeeds(harness
         .await
         .expect("unassigning again");
     assert_eq!(secondary(&until_addresses(harness, &eni.id, 2).await), [kept]);
+}
+
+/// "Somebody else has an address that was asked for".
+pub async fn an_address_that_another_eni_has_is_taken(harness: &dyn CloudHarness) {
+    let cloud = harness.cloud();
+    let (owner, other) = (
+        available(harness, "owner", 1).await,
+        in_use(harness, "other", 0).await,
+    );
+    let taken = secondary(&owner);
+    let wanted = AssignAddresses::Exactly(taken.clone());
+    let assigned = cloud.assign_addresses(&other.id, &wanted).await;
+    assert_eq!(kind(assigned), CloudErrorKind::AddressTaken);
+    assert_eq!(secondary(&until_addresses(harness, &owner.id, 2).await), taken);
+    assert_eq!(
+        secondary(&until_addresses(harness, &other.id, 1).await),
+        [] as [IpAddr; 0]
+    );
+}
+
+/// "Moves a secondary address to another ENI of its subnet", also off one that is attached to nothing; where the cloud
+/// can.
+pub async fn a_migrated_address_is_on_the_other_eni_alone(harness: &dyn CloudHarness) {
+    let cloud = harness.cloud();
+    if !cloud.capabilities().migration {
+        return;
+    }
+    let (from, to) = (
+        available(harness, "from", 2).await,
+        in_use(harness, "to", 0).await,
+    );
+    let (moved, kept) = (secondary(&from)[0], secondary(&from)[1]);
+    let migrated = cloud.migrate_address(&from.id, &to.id, moved).await;
+    migrated.expect("a free place in the same subnet");
+    assert_eq!(secondary(&until_addresses(harness, &to.id, 2).await), [moved]);
+    assert_eq!(secondary(&until_addresses(harness, &from.id, 2).await), [kept]);
+    let primary = from.primary_address().expect("an ENI's own address");
+    let refused = cloud.migrate_address(&from.id, &to.id, primary).await;
+    refused.expect_err("an ENI keeps its own address");
 }
