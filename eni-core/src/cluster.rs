@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::model::{Claim, EniRecord, Node, NodeConfig, NodeName, Pod, PodKey};
+use crate::model::{AddressRecord, Claim, ClaimDefaults, EniRecord, Node, NodeConfig, NodeName, Pod, PodKey};
 
 /// An object that a cluster keeps.
 pub trait Object: Clone + fmt::Debug + Send + Sync + 'static {
@@ -52,6 +52,30 @@ impl Object for Claim {
 
     fn node(&self) -> Option<&NodeName> {
         self.node.as_ref()
+    }
+}
+
+impl Object for AddressRecord {
+    const KIND: &'static str = "VpcIP";
+
+    fn key(&self) -> String {
+        Self::name(self.ip)
+    }
+
+    fn node(&self) -> Option<&NodeName> {
+        self.node.as_ref()
+    }
+}
+
+impl Object for ClaimDefaults {
+    const KIND: &'static str = "StaticIPConfig";
+
+    fn key(&self) -> String {
+        self.name.to_string()
+    }
+
+    fn node(&self) -> Option<&NodeName> {
+        None
     }
 }
 
@@ -219,6 +243,10 @@ pub trait Cluster: Send + Sync {
     fn eni_records(&self) -> Arc<dyn Store<EniRecord>>;
     /// VpcIPClaim objects.
     fn claims(&self) -> Arc<dyn Store<Claim>>;
+    /// VpcIP objects.
+    fn address_records(&self) -> Arc<dyn Store<AddressRecord>>;
+    /// StaticIPConfig objects.
+    fn claim_defaults(&self) -> Arc<dyn Reader<ClaimDefaults>>;
     /// Pods.
     fn pods(&self) -> Arc<dyn Reader<Pod>>;
     /// Nodes.

@@ -28,8 +28,9 @@ pub(crate) fn claim_request(meta: &ObjectMeta) -> Result<ClaimRequest, String> {
             .filter(|text| !text.is_empty())
     };
     let policy = match value(POLICY) {
-        None | Some("Immediate") => DeletePolicy::Immediate,
-        Some("Never") => DeletePolicy::Never,
+        None => None,
+        Some("Immediate") => Some(DeletePolicy::Immediate),
+        Some("Never") => Some(DeletePolicy::Never),
         Some(other) => return Err(format!("{POLICY}: `{other}` is neither `Immediate` nor `Never`")),
     };
     let address = value(ADDRESS).map(|text| {
@@ -64,6 +65,7 @@ pub(crate) fn workload(meta: &ObjectMeta) -> Option<Workload> {
     let owners = meta.owner_references.as_ref()?;
     let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
     Some(Workload {
+        api: owner.api_version.as_str().into(),
         kind: owner.kind.as_str().into(),
         name: owner.name.as_str().into(),
         uid: owner.uid.as_str().into(),
@@ -85,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_asks_for_nothing_gets_an_address_that_goes_with_it() {
+    fn a_pod_without_annotations_leaves_everything_open() {
         assert_eq!(claim_request(&ObjectMeta::default()), Ok(ClaimRequest::default()));
     }
 
     #[test]
     fn everything_that_can_be_asked_for_is_read() {
         let expected = ClaimRequest {
-            policy: DeletePolicy::Never,
+            policy: Some(DeletePolicy::Never),
             address: Some([10, 0, 0, 9].into()),
             subnets: vec!["subnet-a".into(), "subnet-b".into()],
             keep: Some(Duration::from_secs(600)),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use eni_core::{
     cluster::{Cluster, Event, Reader, Store},
     env::Environment,
-    model::{Claim, EniRecord, Node, NodeConfig, Pod},
+    model::{AddressRecord, Claim, ClaimDefaults, EniRecord, Node, NodeConfig, Pod},
 };
 use kube::Client;
 
@@ -49,6 +49,8 @@ pub struct KubeCluster {
     node_configs: Arc<View<NodeConfig>>,
     eni_records: Arc<View<EniRecord>>,
     claims: Arc<View<Claim>>,
+    address_records: Arc<View<AddressRecord>>,
+    claim_defaults: Arc<View<ClaimDefaults>>,
     pods: Arc<View<Pod>>,
     nodes: Arc<View<Node>>,
     reporter: Reporter,
@@ -76,6 +78,8 @@ impl KubeCluster {
             node_configs: Arc::new(View::new(backing.clone())),
             eni_records: Arc::new(View::new(backing.clone())),
             claims: Arc::new(View::new(backing.clone())),
+            address_records: Arc::new(View::new(backing.clone())),
+            claim_defaults: Arc::new(View::new(backing.clone())),
             pods: Arc::new(View::new(backing.clone())),
             nodes: Arc::new(View::new(backing)),
             reporter,
@@ -101,6 +105,14 @@ impl Cluster for KubeCluster {
 
     fn claims(&self) -> Arc<dyn Store<Claim>> {
         self.claims.clone()
+    }
+
+    fn address_records(&self) -> Arc<dyn Store<AddressRecord>> {
+        self.address_records.clone()
+    }
+
+    fn claim_defaults(&self) -> Arc<dyn Reader<ClaimDefaults>> {
+        self.claim_defaults.clone()
     }
 
     fn pods(&self) -> Arc<dyn Reader<Pod>> {

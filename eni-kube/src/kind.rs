@@ -2,7 +2,7 @@
 
 use eni_core::{
     cluster::Object,
-    model::{Claim, EniRecord, Node, NodeConfig, NodeName, Pod},
+    model::{AddressRecord, Claim, ClaimDefaults, EniRecord, Node, NodeConfig, NodeName, Pod},
 };
 use k8s_openapi::api::core::v1;
 use kube::core::Request;
@@ -51,6 +51,9 @@ pub(crate) trait Kind: Object {
 
 /// A kind that we write.
 pub(crate) trait Written: Kind<Wire = Value> {
+    /// What keeps an object that somebody deleted, until we delete it.
+    const FINALIZER: Option<&'static str> = None;
+
     /// Our part of the object: what we know, and nothing else.
     fn write(&self) -> Value;
 
@@ -119,8 +122,44 @@ impl Kind for Claim {
 }
 
 impl Written for Claim {
+    const FINALIZER: Option<&'static str> = Some(wire::claim::FINALIZER);
+
     fn write(&self) -> Value {
         wire::claim::write(self)
+    }
+
+    fn fresh(&self) -> Value {
+        wire::claim::fresh(self)
+    }
+}
+
+impl Kind for AddressRecord {
+    type Wire = Value;
+    const PLURAL: &'static str = "vpcips";
+    const OF_NODE: Selector = Selector::Label(NODE_LABEL);
+
+    fn read(wire: &Value) -> Result<Self, String> {
+        wire::address_record::read(wire)
+    }
+
+    fn original(wire: Value) -> Option<Value> {
+        Some(wire)
+    }
+}
+
+impl Written for AddressRecord {
+    fn write(&self) -> Value {
+        wire::address_record::write(self)
+    }
+}
+
+impl Kind for ClaimDefaults {
+    type Wire = Value;
+    const PLURAL: &'static str = "staticipconfigs";
+    const OF_NODE: Selector = Selector::Label(NODE_LABEL);
+
+    fn read(wire: &Value) -> Result<Self, String> {
+        wire::claim_defaults::read(wire)
     }
 }
 

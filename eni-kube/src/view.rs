@@ -142,6 +142,13 @@ impl<T: Written> Store<T> for View<T> {
     }
 
     async fn delete(&self, key: &str, version: Option<&Version>) -> ClusterResult<()> {
+        let version = match T::FINALIZER {
+            Some(finalizer) => match self.unmarked(key, version, finalizer).await {
+                Err(ClusterError::NotFound { .. }) => return Ok(()),
+                version => Some(version?),
+            },
+            None => version.cloned(),
+        };
         let how = DeleteParams {
             preconditions: version.map(|version| Preconditions {
                 resource_version: Some(version.0.to_string()),
@@ -164,6 +171,36 @@ impl<T: Written> Store<T> for View<T> {
 }
 
 impl<T: Written> View<T> {
+    /// Takes our finalizer off an object, with which one goes that somebody deleted; the version that it has then.
+    async fn unmarked(
+        &self,
+        key: &str,
+        version: Option<&Version>,
+        finalizer: &str,
+    ) -> ClusterResult<Version> {
+        let known = version.and_then(|version| self.originals.at(key, version));
+        let mut whole = match known {
+            Some(whole) => whole,
+            None => self.fetch(key).await?,
+        };
+        let now = Item::<T>::new(&whole).version;
+        if version.is_some_and(|version| *version != now) {
+            return Err(conflict::<T>(key));
+        }
+        let finalizers = whole
+            .pointer_mut("/metadata/finalizers")
+            .and_then(Value::as_array_mut);
+        let Some(finalizers) = finalizers.filter(|marks| marks.iter().any(|mark| mark == finalizer)) else {
+            return Ok(now);
+        };
+        finalizers.retain(|mark| mark != finalizer);
+        let (namespace, name) = parts(key);
+        let calls = &self.backing.calls;
+        let written: Result<Value, _> = calls.replace(&requests::<T>(namespace), name, &whole).await;
+        let written = written.map_err(|error| failure::<T>(key, error))?;
+        Ok(Item::<T>::new(&written).version)
+    }
+
     /// What the API server made of a write.
     fn written(&self, key: &str, written: Result<Value, CallError>) -> ClusterResult<Versioned<T>> {
         let whole = written.map_err(|error| failure::<T>(key, error))?;

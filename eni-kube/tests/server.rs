@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration};
 
 use eni_core::{
     cluster::{Cluster, ClusterError, Event, Object, Scope, Subject, WatchEvent, modify},
-    model::{NodeConfig, PodKey, WarmRange},
+    model::{
+        AddressRecord, Claim, ClaimDefaults, ClaimPhase, DeletePolicy, NodeConfig, PodKey, WarmRange,
+        Workload,
+    },
 };
 use eni_kube::crd;
 use futures::{FutureExt, StreamExt, stream::BoxStream};
@@ -15,7 +18,10 @@ use kube::core::{
     params::{DeleteParams, ListParams},
 };
 use serde_json::{Value, json};
-use support::{Bed, Case, ENI_RECORDS, EVENTS, NODE_CONFIGS, NODES, PODS, cluster, eventually, node_config};
+use support::{
+    ADDRESS_RECORDS, Bed, CLAIM_DEFAULTS, CLAIMS, Case, ENI_RECORDS, EVENTS, NODE_CONFIGS, NODES, PODS,
+    cluster, eventually, node_config,
+};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
@@ -47,6 +53,9 @@ cases![
     definitions_are_upgraded_put_right_and_never_downgraded,
     a_kind_that_is_not_defined_yet_is_waited_for,
     kubectl_shows_what_an_operator_asks_first,
+    a_claim_that_anybody_deletes_stays_until_ipamd_deletes_it,
+    an_addresss_object_is_read_as_written_and_strangers_are_told_apart,
+    what_pods_ask_that_say_nothing_is_read_and_nonsense_refused,
 ];
 
 async fn fields_that_we_do_not_know_survive_an_update(bed: Arc<Bed>) {
@@ -574,7 +583,7 @@ async fn definitions_are_upgraded_put_right_and_never_downgraded(bed: Arc<Bed>) 
         crd::install(client.clone()).await.ok()
     })
     .await;
-    let name = format!("vpcips.{}", crd::GROUP);
+    let name = format!("underlayips.{}", crd::GROUP);
     let get = async || {
         bed.call(Request::new(DEFINITIONS).get(&name, &Default::default()))
             .await
@@ -670,4 +679,105 @@ async fn kubectl_shows_what_an_operator_asks_first(bed: Arc<Bed>) {
             .as_array()
             .unwrap()[..]
     );
+}
+
+async fn a_claim_that_anybody_deletes_stays_until_ipamd_deletes_it(bed: Arc<Bed>) {
+    let claims = bed.cluster().claims();
+    let key = PodKey::new("default", "web-0");
+    let claim = Claim {
+        workload: Some(Workload {
+            api: "apps/v1".into(),
+            kind: "StatefulSet".into(),
+            name: "web".into(),
+            uid: "uid-w".into(),
+        }),
+        ..Claim::new(key.clone(), "uid-1".into(), Default::default())
+    };
+    let created = claims.create(claim).await.unwrap();
+    let request = || Request::new(CLAIMS).get("web-0", &Default::default());
+    let owner = bed.call(request()).await["metadata"]["ownerReferences"][0].clone();
+    // Without blockOwnerDeletion: that would take rights that ipamd has not.
+    assert_eq!(
+        owner,
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "uid-w"})
+    );
+
+    bed.call(Request::new(CLAIMS).delete("web-0", &DeleteParams::default()))
+        .await;
+    let marked = claims.get(&key.to_string()).await.unwrap();
+    let expected = Claim {
+        deleting: true,
+        ..created.object.clone()
+    };
+    assert_eq!(marked.object, expected);
+    let stale = claims.delete(&key.to_string(), Some(&created.version)).await;
+    assert!(matches!(stale, Err(ClusterError::Conflict { .. })), "{stale:?}");
+    claims
+        .delete(&key.to_string(), Some(&marked.version))
+        .await
+        .unwrap();
+    let gone = claims.get(&key.to_string()).await;
+    assert!(matches!(gone, Err(ClusterError::NotFound { .. })), "{gone:?}");
+    claims.delete(&key.to_string(), None).await.unwrap();
+}
+
+async fn an_addresss_object_is_read_as_written_and_strangers_are_told_apart(bed: Arc<Bed>) {
+    let store = bed.cluster().address_records();
+    for ip in ["10.0.0.9", "fd00::9"] {
+        let ip = ip.parse().unwrap();
+        let mut record = AddressRecord {
+            ip,
+            claim: Some((PodKey::new("default", "web-0"), "uid-1".into())),
+            node: Some("node-a".into()),
+            subnet: Some("subnet-1".into()),
+            phase: ClaimPhase::Assigned,
+        };
+        let mut read = store.create(record.clone()).await.unwrap();
+        assert_eq!(store.get(&AddressRecord::name(ip)).await.unwrap().object, record);
+        (record.node, record.phase) = (None, ClaimPhase::Retained);
+        read.object = record.clone();
+        store.update(read).await.unwrap();
+        assert_eq!(store.get(&AddressRecord::name(ip)).await.unwrap().object, record);
+    }
+    // As TKE's own ipamd has them of an ENI's address.
+    let stranger = json!({
+        "apiVersion": format!("{}/v1", crd::GROUP), "kind": "VpcIP", "metadata": {"name": "10.0.0.1"},
+        "spec": {"type": "ENI"}, "status": {"phase": "Attached"},
+    });
+    bed.put(ADDRESS_RECORDS, &stranger).await;
+    assert_eq!(store.get("10.0.0.1").await.unwrap().object.claim, None);
+}
+
+async fn what_pods_ask_that_say_nothing_is_read_and_nonsense_refused(bed: Arc<Bed>) {
+    let mut object = json!({
+        "apiVersion": format!("{}/v1", crd::GROUP), "kind": "StaticIPConfig", "metadata": {"name": "shop"},
+        "spec": {
+            "namespaces": ["shop"], "deletePolicy": "Never", "keepSeconds": 600, "subnets": ["subnet-a"],
+        },
+    });
+    bed.put(CLAIM_DEFAULTS, &object).await;
+    let expected = ClaimDefaults {
+        name: "shop".into(),
+        namespaces: vec!["shop".into()],
+        policy: Some(DeletePolicy::Never),
+        keep: Some(Duration::from_secs(600)),
+        subnets: vec!["subnet-a".into()],
+    };
+    let mut watch = bed.cluster().claim_defaults().watch(Scope::All);
+    assert_eq!(told(&mut watch, "shop").await, expected);
+    object["metadata"]["name"] = json!("wrong");
+    for (field, nonsense) in [
+        ("deletePolicy", json!("never")),
+        ("keepSeconds", json!(299)),
+        ("namespaces", json!("shop")),
+        ("subnets", json!([7])),
+    ] {
+        let mut wrong = object.clone();
+        wrong["spec"][field] = nonsense;
+        let body = serde_json::to_vec(&wrong).unwrap();
+        let request = Request::new(CLAIM_DEFAULTS).create(&Default::default(), body);
+        let answer = bed.client.request::<Value>(request.unwrap()).await;
+        let message = answer.expect_err(field).to_string();
+        assert!(message.contains(field), "{message}");
+    }
 }

@@ -396,12 +396,13 @@ pub async fn a_claim_is_read_whole(harness: &dyn ClusterHarness) {
     let claims = harness.cluster().claims();
     let whole = Claim {
         request: ClaimRequest {
-            policy: DeletePolicy::Never,
+            policy: Some(DeletePolicy::Never),
             address: Some([10, 0, 0, 9].into()),
             subnets: vec!["subnet-1".into(), "subnet-2".into()],
             keep: Some(Duration::from_secs(300)),
         },
         workload: Some(Workload {
+            api: "apps/v1".into(),
             kind: "StatefulSet".into(),
             name: "web".into(),
             uid: "uid-w".into(),

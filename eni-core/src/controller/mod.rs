@@ -21,7 +21,11 @@ mod stats;
 mod stuck;
 mod takings;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use plan::{
     Action, ClaimNeed, ClaimView, EniView, NodeView, Notice, Observed, Plan, Remains, depart, plan,
@@ -31,7 +35,7 @@ pub use stats::{PoolMonitor, PoolStats};
 
 use crate::{
     cloud::PaceConfig,
-    model::{SubnetId, WarmRange},
+    model::{ClaimRequest, SubnetChoice, SubnetId, WarmRange},
     policy::GrantPolicy,
 };
 
@@ -71,11 +75,25 @@ pub struct PoolConfig {
 }
 
 /// How static addresses are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimConfig {
     /// For how long an address is kept without a pod where the pod does not say; `None`: for ever. TKE's
     /// `--claim-expired-duration`.
     pub keep: Option<Duration>,
+    /// A claim goes with the workload that made its pod. TKE's `--enable-ownerref`.
+    pub owned: bool,
+    /// Subnets that are for pods which ask for them, and for no others. TKE's `--only-nominated-eni-subnets`.
+    pub nominated_only: Arc<BTreeSet<SubnetId>>,
+}
+
+impl ClaimConfig {
+    /// The subnets that will do for a pod.
+    pub fn choice(&self, request: &ClaimRequest) -> SubnetChoice {
+        match request.subnets.is_empty() {
+            true => SubnetChoice::AllBut(self.nominated_only.clone()),
+            false => SubnetChoice::Only(request.subnets.clone()),
+        }
+    }
 }
 
 impl PoolConfig {

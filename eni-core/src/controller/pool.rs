@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 use futures::{
     FutureExt, StreamExt,
     future::BoxFuture,
-    stream::{self, FuturesUnordered},
+    stream::{self, BoxStream, FuturesUnordered},
 };
 use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     cloud::{Cloud, Pacer},
-    cluster::{Cluster, Scope, WatchEvent},
+    cluster::{Cluster, Object, Scope, WatchEvent},
     env::Environment,
     leadership::Leadership,
     model::Claim,
@@ -33,6 +33,8 @@ use crate::{
 
 /// Claims that are written at the same time.
 const CLAIM_WRITES: usize = 64;
+/// Objects of static addresses that are written at the same time: nobody waits for them.
+const RECORD_WRITES: usize = 16;
 /// How often the claims that wait for something are looked at, whatever happens; that costs no call.
 const LOOK: Duration = Duration::from_secs(1);
 /// Batches of ENIs with orders under way that are read per polling interval.
@@ -190,13 +192,16 @@ impl PoolController {
         let mut configs = cluster.node_configs().watch(Scope::All);
         let mut records = cluster.eni_records().watch(Scope::All);
         // Without claims nothing is read of them, and nothing is waited for.
-        let mut claims = match self.actor.config.claims {
-            Some(_) => cluster.claims().watch(Scope::All),
-            None => stream::once(async { WatchEvent::Reset(Vec::new()) })
-                .chain(stream::pending())
-                .boxed(),
+        let (mut claims, mut defaults, mut addresses) = match self.actor.config.claims {
+            Some(_) => (
+                cluster.claims().watch(Scope::All),
+                cluster.claim_defaults().watch(Scope::All),
+                cluster.address_records().watch(Scope::All),
+            ),
+            None => (nothing(), nothing(), nothing()),
         };
         let mut writes: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+        let mut copies: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut work: FuturesUnordered<BoxFuture<'_, (Turn, End)>> = FuturesUnordered::new();
@@ -204,7 +209,7 @@ impl PoolController {
         // Until every watch has told its whole state once, a plan would see too little.
         let mut told = BTreeSet::new();
         loop {
-            let ready = told.len() == 5;
+            let ready = told.len() == 6;
             // Where somebody waits, no other node's work is waited for.
             let urgent = work.len() >= self.actor.config.concurrency;
             tokio::select! {
@@ -215,10 +220,25 @@ impl PoolController {
                 Some(event) = configs.next() => { told.insert(2); desk.change(|index| index.apply_config(event)); }
                 Some(event) = pods.next() => { told.insert(3); desk.change(|index| index.apply_pod(event)); }
                 Some(event) = claims.next() => { told.insert(4); self.learn_claims(event); }
+                Some(event) = defaults.next() => {
+                    told.insert(5);
+                    if let Some(book) = &mut desk.index().book {
+                        book.apply_defaults(event);
+                    }
+                }
+                Some(event) = addresses.next() => {
+                    if let Some(book) = &mut desk.index().book {
+                        book.records.apply(event);
+                    }
+                }
                 Some((turn, end)) = work.next() => desk.finish(turn, end),
                 Some(()) = writes.next() => {}
+                Some(()) = copies.next() => {}
                 Some(job) = async { self.next_claim() }, if ready && writes.len() < CLAIM_WRITES => {
                     writes.push(self.carry_claim(job).boxed());
+                }
+                Some(job) = async { self.next_record() }, if ready && copies.len() < RECORD_WRITES => {
+                    copies.push(self.carry_record(job).boxed());
                 }
                 _ = look.tick(), if self.actor.config.claims.is_some() => self.look_at_claims(),
                 // Begun once there is something to judge from; it never ends.
@@ -228,6 +248,12 @@ impl PoolController {
             }
         }
     }
+}
+
+/// A watch of a kind that there are none of.
+fn nothing<T: Object>() -> BoxStream<'static, WatchEvent<T>> {
+    let none = stream::once(async { WatchEvent::Reset(Vec::new()) });
+    none.chain(stream::pending()).boxed()
 }
 
 impl std::fmt::Debug for Backends {

@@ -1,6 +1,6 @@
 //! A pod's claim on a static address, which may outlive the pod.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ pub enum DeletePolicy {
 /// The workload that makes a claim's pods, such as a StatefulSet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
+    /// The group and version of its kind, such as `apps/v1`.
+    pub api: Arc<str>,
     /// Its kind, such as `StatefulSet`.
     pub kind: Arc<str>,
     /// Its name, in the claim's namespace.
@@ -31,14 +33,38 @@ pub struct Workload {
 /// What a pod asks of its static address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimRequest {
-    /// Whether the address goes with the pod.
-    pub policy: DeletePolicy,
+    /// Whether the address goes with the pod; `None` is [`DeletePolicy::Immediate`] in the end.
+    pub policy: Option<DeletePolicy>,
     /// The one address that will do.
     pub address: Option<IpAddr>,
     /// The only subnets that will do, best first; empty: any.
     pub subnets: Vec<SubnetId>,
     /// For how long the address is kept without a pod; `None`: for ever.
     pub keep: Option<Duration>,
+}
+
+/// Of which subnets an address may be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SubnetChoice {
+    /// Of these, best first.
+    Only(Vec<SubnetId>),
+    /// Of any but these.
+    AllBut(Arc<BTreeSet<SubnetId>>),
+}
+
+impl SubnetChoice {
+    /// Any subnet.
+    pub fn any() -> Self {
+        Self::AllBut(Arc::default())
+    }
+
+    /// Whether an address of the subnet will do.
+    pub fn allows(&self, subnet: &SubnetId) -> bool {
+        match self {
+            Self::Only(these) => these.contains(subnet),
+            Self::AllBut(these) => !these.contains(subnet),
+        }
+    }
 }
 
 /// Where a claim stands.
@@ -67,6 +93,9 @@ pub struct Claim {
     pub request: ClaimRequest,
     /// The workload with which the claim goes; `None`: it goes with none.
     pub workload: Option<Workload>,
+    /// Somebody deleted it, or the cluster did with its workload or its namespace. It is there until its pod is gone
+    /// and its address is back; nobody takes the wish back.
+    pub deleting: bool,
     /// The pod that owns the address. It stays here when the pod is gone, until another follows it, which
     /// ipamd decides: the scheduler's extender binds no pod whose uid is not the claim's.
     pub pod: Uid,
@@ -92,6 +121,7 @@ impl Claim {
             key,
             request,
             workload: None,
+            deleting: false,
             pod,
             node: None,
             subnet: None,

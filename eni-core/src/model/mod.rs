@@ -1,7 +1,9 @@
 //! Values only: what the system talks about. No I/O, no async, no decisions.
 
 mod address;
+mod address_record;
 mod claim;
+mod claim_defaults;
 mod eni;
 mod ids;
 mod instance;
@@ -12,7 +14,9 @@ mod sandbox;
 mod subnet;
 
 pub use address::{Families, Family, PodAddresses};
-pub use claim::{Claim, ClaimPhase, ClaimRequest, DeletePolicy, Workload};
+pub use address_record::AddressRecord;
+pub use claim::{Claim, ClaimPhase, ClaimRequest, DeletePolicy, SubnetChoice, Workload};
+pub use claim_defaults::ClaimDefaults;
 pub use eni::{Eni, EniAddress, EniKind, EniRecord, EniState, Intent};
 pub use ids::{
     EniId, Generation, InstanceId, InvalidMac, Mac, NodeName, SecurityGroupId, SubnetId, Uid, VpcId, Zone,

@@ -78,11 +78,11 @@ fn only_an_assigned_address_is_published_and_for_its_pod_alone() {
 #[test]
 fn what_nobody_has_stays_for_who_wants_one() {
     let mut view = claimed(vec![attached("a", 10, 1)], &[]);
-    need(&mut view, ClaimNeed::Any(vec![]));
+    need(&mut view, ClaimNeed::Any(SubnetChoice::any()));
     settle(&mut view);
     assert_eq!(pool(&view).enis[0].evicting, [] as [IpAddr; 0]);
     assert_eq!(actions(&view), [], "it is there already");
-    need(&mut view, ClaimNeed::Any(vec![]));
+    need(&mut view, ClaimNeed::Any(SubnetChoice::any()));
     let assign = Action::Assign {
         eni: "eni-a".into(),
         subnet: "subnet-a".into(),
@@ -189,7 +189,7 @@ fn a_living_pod_goes_before_what_is_kept_for_none() {
         addresses_per_eni: 3,
     };
     settle(&mut view);
-    need(&mut view, ClaimNeed::Any(vec![]));
+    need(&mut view, ClaimNeed::Any(SubnetChoice::any()));
     settle(&mut view);
     assert_eq!(pool(&view).enis[0].evicting, [ip(12)]);
     let claims = view.claims.as_mut().unwrap();

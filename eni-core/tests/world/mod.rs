@@ -1,5 +1,6 @@
 //! A cluster of nodes over the memory backends, with the real controller, services and dialogues.
 
+mod claims;
 mod faults;
 mod leading;
 mod lifecycle;

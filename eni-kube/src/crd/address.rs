@@ -8,8 +8,15 @@ use super::{
 };
 
 pub(super) fn vpc_ip() -> Definition {
-    let spec = json!({"type": text("What has the address, such as Pod.")});
-    let status = json!({"phase": text("Where it stands, such as Attaching or Assigned.")});
+    let spec = json!({
+        "type": text("What has the address, such as Pod."),
+        "namespace": text("The namespace of the pod, and of its claim."),
+        "pod": text("The name of the pod, and of its claim."),
+        "podUID": text("The pod that owns the address; another pod of the same name has another."),
+        "node": text("The node that the pod was bound to."),
+        "subnet": text("The subnet of the address."),
+    });
+    let status = json!({"phase": text("Attaching, Assigned, Retained or Releasing.")});
     Definition {
         kind: "VpcIP",
         plural: "vpcips",
@@ -17,12 +24,11 @@ pub(super) fn vpc_ip() -> Definition {
         namespaced: false,
         columns: &[
             ("Type", "string", ".spec.type"),
+            ("Namespace", "string", ".spec.namespace"),
+            ("Pod", "string", ".spec.pod"),
             ("Phase", "string", ".status.phase"),
-            (
-                "Node",
-                "string",
-                r".metadata.labels.tke\.cloud\.tencent\.com/node-name",
-            ),
+            ("Node", "string", ".spec.node"),
+            ("Subnet", "string", ".spec.subnet"),
         ],
         schema: parts("An address of the VPC, by whose text it is named.", spec, status),
     }
@@ -37,11 +43,6 @@ pub(super) fn vpc_ip_claim() -> Definition {
         "nominatedIP": address("The one address that will do."),
         "nominatedSubnets": list("The only subnets that will do, best first.", json!({"type": "string"})),
         "keepSeconds": count("For how long the address is kept without a pod; absent: for ever."),
-        "workload": object("The workload with which the claim goes.", &["kind", "name", "uid"], json!({
-            "kind": text("Such as StatefulSet."),
-            "name": text("Its name, in the claim's namespace."),
-            "uid": text("Another workload of the same name has another."),
-        })),
     });
     let status = json!({
         "phase": word("Where it stands.", &["Pending", "Assigned", "Retained", "Releasing"]),

@@ -1,12 +1,16 @@
-//! StaticIPConfig and UnderlayIP: kinds that TKE has and says little about. They are defined so that what a
-//! cluster holds of them stays, and so that the components' roles name kinds that exist.
+//! StaticIPConfig and UnderlayIP: kinds that TKE has and says little about. The first has a meaning of our own: what
+//! pods ask of their static addresses that say nothing. The second is defined so that what a cluster holds of it stays,
+//! and so that the components' roles name kinds that exist.
 
 use serde_json::{Value, json};
 
 use super::{
     Definition,
-    schema::{kind, object},
+    schema::{count, kind, list, object, word},
 };
+
+/// The least that an address may be kept, as TKE documents: five minutes.
+const LEAST_KEEP: u32 = 300;
 
 pub(super) fn static_ip_config() -> Definition {
     Definition {
@@ -14,8 +18,11 @@ pub(super) fn static_ip_config() -> Definition {
         plural: "staticipconfigs",
         short: None,
         namespaced: false,
-        columns: &[],
-        schema: open("A setting of static addresses; ipamd alone reads it."),
+        columns: &[
+            ("Namespaces", "string", ".spec.namespaces"),
+            ("Policy", "string", ".spec.deletePolicy"),
+        ],
+        schema: static_addresses(),
     }
 }
 
@@ -28,6 +35,23 @@ pub(super) fn underlay_ip() -> Definition {
         columns: &[],
         schema: open("An address of the network below the VPC."),
     }
+}
+
+fn static_addresses() -> Value {
+    let mut keep = count("For how long an address is kept without a pod.");
+    keep["minimum"] = json!(LEAST_KEEP);
+    let text = json!({"type": "string"});
+    let spec = json!({
+        "namespaces": list("The namespaces that it is for; none: all.", text.clone()),
+        "deletePolicy": word("Whether an address goes with its pod.", &["Immediate", "Never"]),
+        "keepSeconds": keep,
+        "subnets": list("The only subnets that will do, best first.", text),
+    });
+    kind(
+        "What pods ask of their static addresses that do not say it by annotations.",
+        &[],
+        json!({"spec": object("What they ask for.", &[], spec), "status": object("What is.", &[], json!({}))}),
+    )
 }
 
 fn open(description: &str) -> Value {

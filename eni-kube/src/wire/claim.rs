@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use super::{name, part};
 use crate::crd::{GROUP, NODE_LABEL, VERSION};
 
+/// Keeps a claim that somebody deleted until its address is back.
+pub(crate) const FINALIZER: &str = "tke.cloud.tencent.com/vpc-ip-claim";
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Spec {
@@ -24,16 +27,14 @@ struct Spec {
     subnet: Option<SubnetId>,
     #[serde(rename = "podUID")]
     pod: Uid,
-    #[serde(default)]
-    delete_policy: DeletePolicy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delete_policy: Option<DeletePolicy>,
     #[serde(rename = "nominatedIP", default, skip_serializing_if = "Option::is_none")]
     address: Option<IpAddr>,
     #[serde(rename = "nominatedSubnets", default, skip_serializing_if = "Vec::is_empty")]
     subnets: Vec<SubnetId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keep_seconds: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    workload: Option<Workload>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -68,7 +69,8 @@ pub(crate) fn read(object: &Value) -> Result<Claim, String> {
                 .keep_seconds
                 .map(|seconds| Duration::from_secs(seconds.into())),
         },
-        workload: spec.workload,
+        workload: owner(object)?,
+        deleting: object["metadata"]["deletionTimestamp"].is_string(),
         pod: spec.pod,
         node: spec.node,
         subnet: spec.subnet,
@@ -92,7 +94,6 @@ pub(crate) fn write(claim: &Claim) -> Value {
         keep_seconds: request
             .keep
             .map(|keep| u32::try_from(keep.as_secs()).unwrap_or(u32::MAX)),
-        workload: claim.workload.clone(),
     };
     let status = Status {
         phase: claim.phase,
@@ -103,7 +104,7 @@ pub(crate) fn write(claim: &Claim) -> Value {
     };
     // A claim on no node keeps the label, without a value: left out, it would stay what it was.
     let node = claim.node.as_ref().map(NodeName::as_str).unwrap_or_default();
-    json!({
+    let mut object = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": "VpcIPClaim",
         "metadata": {
@@ -113,5 +114,37 @@ pub(crate) fn write(claim: &Claim) -> Value {
         },
         "spec": spec,
         "status": status,
-    })
+    });
+    // By this Kubernetes' collector knows with what the claim goes.
+    if let Some(Workload { api, kind, name, uid }) = &claim.workload {
+        object["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": api, "kind": kind, "name": name, "uid": uid}]);
+    }
+    object
+}
+
+/// A claim that does not exist yet: it is only gone once ipamd has taken its mark off, which it does when the address
+/// is back.
+pub(crate) fn fresh(claim: &Claim) -> Value {
+    let mut object = write(claim);
+    object["metadata"]["finalizers"] = json!([FINALIZER]);
+    object
+}
+
+/// The workload with which the claim goes: its owner.
+fn owner(object: &Value) -> Result<Option<Workload>, String> {
+    let owner = &object["metadata"]["ownerReferences"][0];
+    if owner.is_null() {
+        return Ok(None);
+    }
+    let text = |field: &str| {
+        let text = owner[field].as_str();
+        text.ok_or_else(|| format!("metadata: ownerReferences: no {field}"))
+    };
+    Ok(Some(Workload {
+        api: text("apiVersion")?.into(),
+        kind: text("kind")?.into(),
+        name: text("name")?.into(),
+        uid: text("uid")?.into(),
+    }))
 }

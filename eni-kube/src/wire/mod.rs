@@ -1,7 +1,9 @@
 //! Our custom resources as JSON. Reading asks for what the core needs and passes over the rest; writing gives our
 //! part alone, and [`merge()`](merge::merge) puts it into what is there.
 
+pub(crate) mod address_record;
 pub(crate) mod claim;
+pub(crate) mod claim_defaults;
 pub(crate) mod eni_record;
 pub(crate) mod merge;
 pub(crate) mod node_config;

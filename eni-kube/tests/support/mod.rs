@@ -89,10 +89,22 @@ impl Bed {
     }
 
     async fn clear(&self) {
-        for path in [NODE_CONFIGS, ENI_RECORDS, CLAIMS, NODES, PODS, EVENTS, LEASES] {
+        let ours = [NODE_CONFIGS, ENI_RECORDS, CLAIMS, ADDRESS_RECORDS, CLAIM_DEFAULTS];
+        for path in ours.into_iter().chain([NODES, PODS, EVENTS, LEASES]) {
             let list: Value = self.call(Request::new(path).list(&Default::default())).await;
             for object in list["items"].as_array().into_iter().flatten() {
                 let name = object["metadata"]["name"].as_str().expect("a name");
+                if !object["metadata"]["finalizers"].is_null() {
+                    let unmark = |object: &mut Value| object["metadata"]["finalizers"] = Value::Null;
+                    // One that was deleted goes with its mark.
+                    if self
+                        .edit(path, name, unmark)
+                        .await
+                        .is_ok_and(|left| left["metadata"]["deletionTimestamp"].is_string())
+                    {
+                        continue;
+                    }
+                }
                 let how = DeleteParams {
                     grace_period_seconds: Some(0),
                     ..DeleteParams::default()
@@ -139,6 +151,10 @@ pub const NODE_CONFIGS: &str = "/apis/networking.tke.cloud.tencent.com/v1/nodeen
 pub const ENI_RECORDS: &str = "/apis/networking.tke.cloud.tencent.com/v1/vpcenis";
 /// Where objects are.
 pub const CLAIMS: &str = "/apis/networking.tke.cloud.tencent.com/v1/namespaces/default/vpcipclaims";
+/// Where objects are.
+pub const ADDRESS_RECORDS: &str = "/apis/networking.tke.cloud.tencent.com/v1/vpcips";
+/// Where objects are.
+pub const CLAIM_DEFAULTS: &str = "/apis/networking.tke.cloud.tencent.com/v1/staticipconfigs";
 /// Where objects are.
 pub const NODES: &str = "/api/v1/nodes";
 /// Where objects are.

@@ -1,6 +1,6 @@
 //! The command line: TKE's flags and defaults as far as the pool of shared ENIs goes, and what contradicts.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{
     ArgAction, Args, CommandFactory, Parser, ValueEnum,
@@ -84,6 +84,17 @@ pub struct PoolFlags {
     /// ever.
     #[arg(long, value_name = "DURATION", requires = "enable_static_ip", value_parser = claim_duration)]
     pub claim_expired_duration: Option<Duration>,
+
+    /// A static address is given up with the workload that made its pod, such as a StatefulSet, once the pod is gone.
+    /// Claims that are there already stay as they are until the next pod of their name.
+    #[arg(long, requires = "enable_static_ip")]
+    pub enable_ownerref: bool,
+
+    /// Of the subnets those that only pods get addresses of which nominate them: subnet-a:subnet-b.
+    #[arg(
+        long, value_name = "SUBNET:...", value_delimiter = ':', requires = "enable_static_ip", value_parser = subnet
+    )]
+    pub only_nominated_eni_subnets: Vec<SubnetId>,
 }
 
 /// The cloud.
@@ -182,6 +193,10 @@ enum Contradiction {
     )]
     Warm { min: u32, max: u32 },
     #[error(
+        "--only-nominated-eni-subnets {subnet} is not among --subnets; add it there, or leave it out here"
+    )]
+    UnknownSubnet { subnet: SubnetId },
+    #[error(
         "--leader-elect-lease-duration {lease:?} is no number of whole seconds, which is all that a Lease can say; \
          round it"
     )]
@@ -238,6 +253,8 @@ impl Options {
     pub fn claims(&self) -> Option<ClaimConfig> {
         self.pool.enable_static_ip.then_some(ClaimConfig {
             keep: self.pool.claim_expired_duration,
+            owned: self.pool.enable_ownerref,
+            nominated_only: Arc::new(self.pool.only_nominated_eni_subnets.iter().cloned().collect()),
         })
     }
 
@@ -273,6 +290,11 @@ impl Options {
         let period = election.leader_elect_retry_period;
         if min > max {
             return Some(Contradiction::Warm { min, max });
+        }
+        let mut nominated = self.pool.only_nominated_eni_subnets.iter();
+        if let Some(subnet) = nominated.find(|subnet| !self.subnets.contains(subnet)) {
+            let subnet = subnet.clone();
+            return Some(Contradiction::UnknownSubnet { subnet });
         }
         if lease.subsec_nanos() > 0 {
             return Some(Contradiction::FractionalLease { lease });
@@ -428,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_flag_of_tke_that_this_ipamd_lacks_says_why_and_what_to_do() {
-        for flag in ["--eni-min-warm-target=1", "--enable-ownerref"] {
+        for flag in ["--eni-min-warm-target=1", "--cluster-cidrs=10.0.0.0/8"] {
             let message = refused(&[flag]);
             let name = flag.split('=').next().unwrap();
             assert!(message.contains(&format!("{name} is for")), "{message}");
@@ -443,13 +465,35 @@ mod tests {
 
     #[test]
     fn static_addresses_have_no_idle_ones_beside_them() {
-        let options = read(&["--enable-static-ip", "--claim-expired-duration=1h"]).unwrap();
-        let claims = options.claims().expect("static addresses");
-        assert_eq!(claims.keep, Some(Duration::from_secs(3600)));
+        let flags = [
+            "--enable-static-ip",
+            "--claim-expired-duration=1h",
+            "--enable-ownerref",
+            "--only-nominated-eni-subnets=subnet-b",
+        ];
+        let options = read(&flags).unwrap();
+        let expected = ClaimConfig {
+            keep: Some(Duration::from_secs(3600)),
+            owned: true,
+            nominated_only: Arc::new(["subnet-b".into()].into()),
+        };
+        assert_eq!(options.claims(), Some(expected));
         assert_eq!(options.warm(), WarmRange { min: 0, max: 0 });
         assert_eq!(read(&[]).unwrap().claims(), None);
-        let message = refused(&["--claim-expired-duration=1h"]);
-        assert!(message.contains("--enable-static-ip"), "{message}");
+        for alone in [
+            "--claim-expired-duration=1h",
+            "--enable-ownerref",
+            "--only-nominated-eni-subnets=subnet-a",
+        ] {
+            let message = refused(&[alone]);
+            assert!(message.contains("--enable-static-ip"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_subnet_that_pods_nominate_is_one_of_the_clusters() {
+        let message = refused(&["--enable-static-ip", "--only-nominated-eni-subnets=subnet-x"]);
+        assert!(message.contains("subnet-x is not among --subnets"), "{message}");
     }
 
     #[test]

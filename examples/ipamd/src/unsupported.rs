@@ -9,10 +9,6 @@ const FLAGS: &[(&[&str], &str)] = &[
         "pods with an ENI of their own",
     ),
     (
-        &["--enable-ownerref"],
-        "static addresses that go with their workload",
-    ),
-    (
         &["--enable-security-groups", "--security-groups"],
         "security groups of the node's ENIs",
     ),

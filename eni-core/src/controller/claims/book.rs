@@ -3,16 +3,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
     time::Duration,
 };
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::records::Records;
 use crate::{
     cluster::{Version, Versioned, WatchEvent},
     controller::mirror::{Change, Doubt, Mirror},
-    model::{Claim, ClaimPhase, NodeName, Pod, PodKey, PodPhase, Uid},
+    model::{Claim, ClaimDefaults, ClaimPhase, NodeName, Pod, PodKey, PodPhase, Uid},
     policy::claim::ClaimStep,
 };
 
@@ -22,10 +24,14 @@ const AGAIN: Duration = Duration::from_secs(15);
 /// What is known of claims and their pods. What changes returns the nodes that it concerns.
 #[derive(Debug, Default)]
 pub(in crate::controller) struct Book {
-    claims: Mirror<Claim>,
+    pub(super) claims: Mirror<Claim>,
+    /// The objects of addresses.
+    pub(in crate::controller) records: Records,
+    /// What pods ask for that say nothing, by name.
+    defaults: BTreeMap<Arc<str>, ClaimDefaults>,
     pods: BTreeMap<PodKey, Pod>,
     /// Who has an address. Of two claims for one address the one that had it first; the other gets another.
-    holders: BTreeMap<IpAddr, PodKey>,
+    pub(super) holders: BTreeMap<IpAddr, PodKey>,
     /// The claims that are bound to a node.
     bound: BTreeMap<NodeName, BTreeSet<PodKey>>,
     /// Addresses that a write under way gives to a claim, or one whose outcome is not known.
@@ -207,6 +213,27 @@ impl Book {
         }
     }
 
+    /// What pods ask for that say nothing.
+    pub(in crate::controller) fn defaults(&self) -> impl Iterator<Item = &ClaimDefaults> {
+        self.defaults.values()
+    }
+
+    /// What holds from now on for claims that are made, or get another pod.
+    pub(in crate::controller) fn apply_defaults(&mut self, event: WatchEvent<ClaimDefaults>) {
+        match event {
+            WatchEvent::Reset(all) => {
+                let all = all.into_iter().map(|read| read.object);
+                self.defaults = all.map(|one| (one.name.clone(), one)).collect();
+            }
+            WatchEvent::Applied(read) => {
+                self.defaults.insert(read.object.name.clone(), read.object);
+            }
+            WatchEvent::Deleted(one) => {
+                self.defaults.remove(&one.name);
+            }
+        }
+    }
+
     pub(in crate::controller) fn apply_claim(&mut self, event: WatchEvent<Claim>) -> BTreeSet<NodeName> {
         let changes = self.claims.apply(event);
         changes
@@ -258,6 +285,7 @@ impl Book {
         let mut nodes = BTreeSet::new();
         if let Some(before) = before {
             self.forget(&before);
+            before.addresses.iter().for_each(|ip| self.records.doubt(ip));
             nodes.extend(before.node);
         }
         if let Some((namespace, name)) = key.split_once('/') {
@@ -298,6 +326,7 @@ impl Book {
             return;
         };
         self.hold(&claim);
+        claim.addresses.iter().for_each(|ip| self.records.doubt(ip));
         if let Some(node) = claim.node {
             self.bound.entry(node).or_default().insert(claim.key.clone());
         }

@@ -5,6 +5,7 @@
 //! node whose ENI has the address, or is to have it, sees by the claims what to do.
 
 mod book;
+mod records;
 mod sight;
 mod turn;
 

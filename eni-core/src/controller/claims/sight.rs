@@ -16,7 +16,10 @@ use crate::{
         instances::Instances,
         inventory::{Inventory, Location},
     },
-    model::{Claim, ClaimPhase, EniId, EniRecord, NodeName, PoolAddress, PoolEni, Subnet, SubnetId, Zone},
+    model::{
+        Claim, ClaimPhase, EniId, EniRecord, NodeName, PoolAddress, PoolEni, Subnet, SubnetChoice, SubnetId,
+        Zone,
+    },
     policy::claim::Whereabouts,
 };
 
@@ -70,10 +73,15 @@ impl PoolController {
         enis: &[(EniRecord, EniView)],
     ) -> Vec<ClaimNeed> {
         let (now, inventory) = (Instant::now(), &self.actor.inventory);
-        let config = index.config(node).map(|read| &read.object.spec.instance);
+        let Some(config) = &self.actor.config.claims else {
+            return Vec::new();
+        };
+        let instance = index.config(node).map(|read| &read.object.spec.instance);
         // What is on the node already is not moved there; what its former instance left is.
         let is_of = |eni: &EniId| {
-            let mut here = enis.iter().filter(|(record, _)| Some(&record.instance) == config);
+            let mut here = enis
+                .iter()
+                .filter(|(record, _)| Some(&record.instance) == instance);
             here.any(|(record, _)| record.id.as_ref() == Some(eni))
         };
         let waits = |claim: &&Claim| {
@@ -82,7 +90,7 @@ impl PoolController {
                 && book.lives(&claim.key, &claim.pod)
         };
         let need = |claim: &Claim| match claim.addresses.iter().next() {
-            None => Some(ClaimNeed::Any(claim.request.subnets.clone())),
+            None => Some(ClaimNeed::Any(config.choice(&claim.request))),
             Some(ip) => {
                 let holds = book.holder(ip).is_some_and(|holder| holder.key == claim.key);
                 match inventory.locate(ip) {
@@ -204,9 +212,13 @@ impl Surroundings<'_> {
     }
 
     /// An address on an ENI of the node that nobody has, of the fullest ENI, with its subnet.
-    pub(super) fn choose(&self, book: &Book, node: &NodeName, claim: &Claim) -> Option<(IpAddr, SubnetId)> {
+    pub(super) fn choose(
+        &self,
+        book: &Book,
+        node: &NodeName,
+        choice: &SubnetChoice,
+    ) -> Option<(IpAddr, SubnetId)> {
         let config = self.index.config(node).map(|read| &read.object)?;
-        let allowed = &claim.request.subnets;
         let mut best: Option<(usize, EniId, IpAddr, SubnetId)> = None;
         for read in self.index.records(node) {
             let Some(id) = read
@@ -216,7 +228,7 @@ impl Surroundings<'_> {
             else {
                 continue;
             };
-            if !allowed.is_empty() && !allowed.contains(&read.object.subnet) {
+            if !choice.allows(&read.object.subnet) {
                 continue;
             }
             let published = config.pool.enis.iter().find(|eni| eni.id == id);

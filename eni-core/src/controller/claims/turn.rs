@@ -8,7 +8,7 @@ use super::{Book, sight::Surroundings};
 use crate::{
     cluster::{ClusterError, Event, Subject, Version, Versioned},
     controller::{PoolController, index::Index, inventory::Location, mirror::Doubt},
-    model::{Claim, ClaimPhase, ClaimRequest, NodeName, Pod, PodKey},
+    model::{Claim, ClaimDefaults, ClaimPhase, ClaimRequest, NodeName, Pod, PodKey, Workload},
     policy::claim::{ClaimSight, ClaimStep, Whereabouts, decide, open},
 };
 
@@ -90,7 +90,7 @@ impl PoolController {
             return Turn::Job(Box::new(Job::Read(key.clone(), doubt)));
         }
         let Some(read) = book.claim(key).cloned() else {
-            let opened = book.pod(key).and_then(|pod| self.opened(pod));
+            let opened = book.pod(key).and_then(|pod| self.opened(book, pod));
             return opened.map_or(Turn::Rest, |claim| Turn::Job(Box::new(Job::Create(claim))));
         };
         let Versioned {
@@ -118,13 +118,13 @@ impl PoolController {
         let sight = ClaimSight {
             pod: book.pod(key),
             unwired: around.is_unwired(&claim, &whereabouts),
-            workload_gone: false,
             whereabouts: &whereabouts,
             now: self.actor.environment.now(),
         };
         let step = decide(&claim, &sight);
         if let ClaimStep::Choose(node) = &step
-            && let Some((ip, subnet)) = around.choose(book, node, &claim)
+            && let Some(config) = &self.actor.config.claims
+            && let Some((ip, subnet)) = around.choose(book, node, &config.choice(&claim.request))
         {
             let chosen = Claim {
                 addresses: ip.into(),
@@ -138,16 +138,16 @@ impl PoolController {
         if step == ClaimStep::Delete {
             return Turn::Job(Box::new(Job::Delete(key.clone(), version)));
         }
-        match self.rewritten(&claim, &step, book.pod(key)) {
+        match self.rewritten(book, &claim, &step) {
             Some(claim) => Turn::Job(Box::new(Job::Write(claim, version))),
             None => waiting(&claim, step, index, |ip| self.actor.inventory.locate(ip)),
         }
     }
 
     /// The claim that a pod begins with.
-    fn opened(&self, pod: &Pod) -> Option<Claim> {
+    fn opened(&self, book: &Book, pod: &Pod) -> Option<Claim> {
         let request = match &pod.claim {
-            Ok(request) => self.completed(request),
+            Ok(request) => self.completed(book, &pod.key, request),
             Err(wrong) => {
                 self.tell_pod(&pod.key, "InvalidAnnotation", wrong.clone());
                 return None;
@@ -155,24 +155,33 @@ impl PoolController {
         };
         let claim = open(pod, request)?;
         Some(Claim {
-            workload: pod.workload.clone(),
+            workload: self.owner(pod),
             addresses: claim.request.address.into_iter().collect(),
             ..claim
         })
     }
 
-    /// What a pod asks for, with what the cluster says where it says nothing.
-    fn completed(&self, request: &ClaimRequest) -> ClaimRequest {
+    /// What a pod asks for, with what its namespace and the cluster say where it says nothing.
+    fn completed(&self, book: &Book, pod: &PodKey, request: &ClaimRequest) -> ClaimRequest {
         let claims = self.actor.config.claims.as_ref();
+        let request = ClaimDefaults::fill(request.clone(), &pod.namespace, book.defaults());
         ClaimRequest {
+            policy: Some(request.policy.unwrap_or_default()),
             keep: request.keep.or(claims.and_then(|claims| claims.keep)),
-            ..request.clone()
+            ..request
         }
     }
 
+    /// The workload with which a pod's claim goes.
+    fn owner(&self, pod: &Pod) -> Option<Workload> {
+        let claims = self.actor.config.claims.as_ref();
+        let owned = claims.is_some_and(|claims| claims.owned);
+        pod.workload.clone().filter(|_| owned)
+    }
+
     /// The claim as a step writes it; `None` if it writes nothing.
-    fn rewritten(&self, claim: &Claim, step: &ClaimStep, pod: Option<&Pod>) -> Option<Claim> {
-        let mut after = claim.clone();
+    fn rewritten(&self, book: &Book, claim: &Claim, step: &ClaimStep) -> Option<Claim> {
+        let (pod, mut after) = (book.pod(&claim.key), claim.clone());
         match step {
             ClaimStep::Wait(reason) => {
                 if claim.reason.as_ref() != Some(reason) && pod.is_some() {
@@ -183,8 +192,8 @@ impl PoolController {
             ClaimStep::Adopt(uid) => {
                 let pod = pod?;
                 after.pod = uid.clone();
-                after.request = self.completed(pod.claim.as_ref().unwrap_or(&claim.request));
-                after.workload.clone_from(&pod.workload);
+                after.request = self.completed(book, &pod.key, pod.claim.as_ref().unwrap_or(&claim.request));
+                after.workload = self.owner(pod);
                 after.node.clone_from(&pod.node);
                 (after.phase, after.expiry, after.reason) = (ClaimPhase::Pending, None, None);
             }

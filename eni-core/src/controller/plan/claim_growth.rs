@@ -8,7 +8,7 @@ use std::{
 
 use super::{Action, ClaimNeed, ClaimView, EniView, NodeView, claimed::Fate, count, ours};
 use crate::{
-    model::{Eni, EniId, EniState, Intent, NodeConfig, Subnet, SubnetId},
+    model::{Eni, EniId, EniState, Intent, NodeConfig, Subnet, SubnetChoice, SubnetId},
     policy,
 };
 
@@ -40,10 +40,10 @@ pub(super) fn grow(
         growth: Growth::default(),
     };
     let mut exactly: BTreeMap<EniId, (SubnetId, Vec<IpAddr>)> = BTreeMap::new();
-    let mut groups: BTreeMap<&[SubnetId], u32> = BTreeMap::new();
+    let mut groups: BTreeMap<&SubnetChoice, u32> = BTreeMap::new();
     for need in &claims.needs {
         match need {
-            ClaimNeed::Any(subnets) => *groups.entry(subnets).or_default() += 1,
+            ClaimNeed::Any(choice) => *groups.entry(choice).or_default() += 1,
             ClaimNeed::From(from, ip) => site.bring(from, *ip),
             ClaimNeed::This(ip, subnet) => {
                 let found = site.seat(*ip, subnet.as_ref());
@@ -66,8 +66,8 @@ pub(super) fn grow(
             });
         }
     }
-    for (allowed, missing) in groups {
-        site.fill(allowed, missing);
+    for (choice, missing) in groups {
+        site.fill(choice, missing);
     }
     site.growth
 }
@@ -161,9 +161,9 @@ impl Site<'_> {
         }
     }
 
-    /// Any addresses of these subnets; of any where there are none.
-    fn fill(&mut self, allowed: &[SubnetId], mut missing: u32) {
-        let fits = |id: &SubnetId| allowed.is_empty() || allowed.contains(id);
+    /// Any addresses of such subnets.
+    fn fill(&mut self, choice: &SubnetChoice, mut missing: u32) {
+        let fits = |id: &SubnetId| choice.allows(id);
         for room in self.rooms.iter_mut().filter(|room| fits(&room.subnet)) {
             let idle = missing.min(room.idle);
             (room.idle, missing) = (room.idle - idle, missing - idle);

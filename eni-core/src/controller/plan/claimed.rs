@@ -7,7 +7,8 @@ use std::{
 
 use super::{Action, EniView, NodeView, Observed, ours};
 use crate::model::{
-    Claim, ClaimPhase, EniId, EniRecord, EniState, Intent, NodeConfig, NodeName, PoolEni, SubnetId, Uid,
+    Claim, ClaimPhase, EniId, EniRecord, EniState, Intent, NodeConfig, NodeName, PoolEni, SubnetChoice,
+    SubnetId, Uid,
 };
 
 /// What claims say of the addresses on a node's ENIs, and what they want there.
@@ -29,8 +30,8 @@ pub struct ClaimView {
 /// What a claim lacks on its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimNeed {
-    /// Any address of these subnets; of any where there are none.
-    Any(Vec<SubnetId>),
+    /// Any address of such a subnet.
+    Any(SubnetChoice),
     /// This one, which is on no ENI; its subnet, where that is known.
     This(IpAddr, Option<SubnetId>),
     /// This one, which is on this ENI of ours and can be moved.
@@ -113,7 +114,7 @@ impl ClaimView {
     /// Whether some address of the subnet is wanted by who has none.
     fn wants(&self, subnet: &SubnetId) -> bool {
         self.needs.iter().any(|need| match need {
-            ClaimNeed::Any(subnets) => subnets.is_empty() || subnets.contains(subnet),
+            ClaimNeed::Any(choice) => choice.allows(subnet),
             ClaimNeed::This(..) | ClaimNeed::From(..) => false,
         })
     }

@@ -57,7 +57,9 @@ pub fn decide(claim: &Claim, sight: &ClaimSight<'_>) -> ClaimStep {
     let pod = sight.pod.filter(|pod| pod.phase != PodPhase::Finished);
     match pod {
         Some(pod) if pod.uid == claim.pod => serve(claim, pod, sight),
-        Some(_) if !is_unwired(claim, sight) => ClaimStep::Wait(still_wired(claim)),
+        _ if !is_unwired(claim, sight) => ClaimStep::Wait(still_wired(claim)),
+        // Kubernetes' own collector would not wait for the pod: it is only here that the workload takes the claim.
+        _ if claim.deleting => ClaimStep::Release("it was deleted, or its workload or its namespace"),
         Some(pod) => ClaimStep::Adopt(pod.uid.clone()),
         None => orphaned(claim, sight),
     }
@@ -89,17 +91,10 @@ fn serve(claim: &Claim, pod: &Pod, sight: &ClaimSight<'_>) -> ClaimStep {
     }
 }
 
-/// No pod of the claim's name lives.
+/// No pod of the claim's name lives, and nothing of the last one is left.
 fn orphaned(claim: &Claim, sight: &ClaimSight<'_>) -> ClaimStep {
-    if !is_unwired(claim, sight) {
-        return ClaimStep::Wait(still_wired(claim));
-    }
-    if claim.request.policy == DeletePolicy::Immediate {
+    if claim.request.policy.unwrap_or_default() == DeletePolicy::Immediate {
         return ClaimStep::Release("its pod is gone, and its policy is Immediate");
-    }
-    // Kubernetes' own collector would not wait for the pod: it is only here that the workload takes the claim.
-    if claim.workload.is_some() && sight.workload_gone {
-        return ClaimStep::Release("its workload is gone");
     }
     if claim.addresses.iter().next().is_none() {
         return ClaimStep::Release("its pod is gone and had no address");

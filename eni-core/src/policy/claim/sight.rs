@@ -27,8 +27,6 @@ pub struct ClaimSight<'a> {
     /// No wiring of the claim's owner can be left: the agent has let go of the address, or the node's instance is
     /// gone, or the address is certainly not on the node.
     pub unwired: bool,
-    /// The claim's workload does not exist any more, by a complete reading.
-    pub workload_gone: bool,
     /// Where the address is.
     pub whereabouts: &'a Whereabouts,
     /// Wall-clock time.

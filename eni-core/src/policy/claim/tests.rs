@@ -5,9 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
-use crate::model::{
-    Claim, ClaimPhase, ClaimRequest, DeletePolicy, Pod, PodAddresses, PodKey, PodPhase, Workload,
-};
+use crate::model::{Claim, ClaimPhase, ClaimRequest, DeletePolicy, Pod, PodAddresses, PodKey, PodPhase};
 
 fn pod(uid: &str, node: Option<&str>) -> Pod {
     Pod {
@@ -28,7 +26,7 @@ fn on(node: &str) -> Whereabouts {
 /// A claim of pod `u-1` with an address in use on node `a`.
 fn assigned(policy: DeletePolicy) -> Claim {
     let request = ClaimRequest {
-        policy,
+        policy: Some(policy),
         ..ClaimRequest::default()
     };
     Claim {
@@ -46,7 +44,6 @@ fn sight<'a>(pod: Option<&'a Pod>, whereabouts: &'a Whereabouts) -> ClaimSight<'
     ClaimSight {
         pod,
         unwired: false,
-        workload_gone: false,
         whereabouts,
         now: at(1_000),
     }
@@ -188,34 +185,18 @@ fn a_kept_address_expires_by_a_deadline_that_is_written_once() {
 }
 
 #[test]
-fn a_claim_goes_with_its_workload_only_after_the_pod_is_gone() {
-    let owner = pod("u-1", Some("a"));
-    let workload = Workload {
-        kind: "StatefulSet".into(),
-        name: "web".into(),
-        uid: "w".into(),
-    };
-    let mut claim = Claim {
-        workload: Some(workload),
+fn a_deleted_claim_serves_its_pod_and_nobody_after_it() {
+    let claim = Claim {
+        deleting: true,
         ..assigned(DeletePolicy::Never)
     };
-    let there = on("a");
-    let gone = |pod| ClaimSight {
-        workload_gone: true,
-        ..sight(pod, &there)
-    };
-    assert_eq!(decide(&claim, &gone(Some(&owner))), ClaimStep::Rest);
-    assert!(matches!(decide(&claim, &gone(None)), ClaimStep::Wait(_)));
-    let unwired = ClaimSight {
-        unwired: true,
-        ..gone(None)
-    };
-    assert_eq!(
-        decide(&claim, &unwired),
-        ClaimStep::Release("its workload is gone")
-    );
-    claim.workload = None;
-    assert_eq!(decide(&claim, &unwired), ClaimStep::Retain(None));
+    let (there, owner, next) = (on("a"), pod("u-1", Some("a")), pod("u-2", Some("a")));
+    assert_eq!(decide(&claim, &sight(Some(&owner), &there)), ClaimStep::Rest);
+    for pod in [None, Some(&next)] {
+        assert!(matches!(decide(&claim, &sight(pod, &there)), ClaimStep::Wait(_)));
+        let over = decide(&claim, &unwired(pod, &there));
+        assert!(matches!(over, ClaimStep::Release(_)), "{over:?}");
+    }
 }
 
 #[test]

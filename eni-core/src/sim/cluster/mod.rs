@@ -18,7 +18,7 @@ use view::View;
 use super::{Fault, FaultHook};
 use crate::{
     cluster::{Cluster, ClusterError, Event, Object, Reader, Store, Versioned},
-    model::{Claim, EniRecord, Node, NodeConfig, NodeName, Pod, PodKey},
+    model::{AddressRecord, Claim, ClaimDefaults, EniRecord, Node, NodeConfig, NodeName, Pod, PodKey},
 };
 
 /// A cluster in memory, seen through one connection. Clones share both.
@@ -36,6 +36,8 @@ struct Objects {
     node_configs: Arc<Table<NodeConfig>>,
     eni_records: Arc<Table<EniRecord>>,
     claims: Arc<Table<Claim>>,
+    address_records: Arc<Table<AddressRecord>>,
+    claim_defaults: Arc<Table<ClaimDefaults>>,
     pods: Arc<Table<Pod>>,
     nodes: Arc<Table<Node>>,
     events: Mutex<Vec<Event>>,
@@ -122,6 +124,19 @@ impl MemoryCluster {
         self.objects.pods.remove(&key.to_string());
     }
 
+    /// Creates or replaces what pods ask of their static addresses that say nothing.
+    pub fn put_claim_defaults(&self, defaults: ClaimDefaults) -> Versioned<ClaimDefaults> {
+        self.objects.claim_defaults.put(defaults)
+    }
+
+    /// Deletes a claim as everybody but ipamd does, whose finalizer it bears: it is marked. Nothing if it is gone.
+    pub fn ask_to_delete_claim(&self, key: &PodKey) {
+        if let Ok(mut read) = self.objects.claims.get(&key.to_string()) {
+            read.object.deleting = true;
+            self.objects.claims.put(read.object);
+        }
+    }
+
     /// Creates or replaces a node.
     pub fn put_node(&self, node: Node) -> Versioned<Node> {
         self.objects.nodes.put(node)
@@ -160,6 +175,14 @@ impl Cluster for MemoryCluster {
 
     fn claims(&self) -> Arc<dyn Store<Claim>> {
         self.view(&self.objects.claims)
+    }
+
+    fn address_records(&self) -> Arc<dyn Store<AddressRecord>> {
+        self.view(&self.objects.address_records)
+    }
+
+    fn claim_defaults(&self) -> Arc<dyn Reader<ClaimDefaults>> {
+        self.view(&self.objects.claim_defaults)
     }
 
     fn pods(&self) -> Arc<dyn Reader<Pod>> {

@@ -124,7 +124,7 @@ fn claimed(chaos: &Chaos, pods: &[Pod], problems: &mut Vec<String>) {
         let good = match claim.phase {
             // Whether a pod that has none should have one is judged with the pods.
             ClaimPhase::Assigned | ClaimPhase::Pending => lives(&claim.key, &claim.pod),
-            ClaimPhase::Retained => claim.request.policy == DeletePolicy::Never,
+            ClaimPhase::Retained => claim.request.policy == Some(DeletePolicy::Never) && !claim.deleting,
             ClaimPhase::Releasing => false,
         };
         if !good {

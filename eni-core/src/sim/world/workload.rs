@@ -75,7 +75,7 @@ impl Workload {
             host_network: self.world.dice.chance(0.05),
             phase: PodPhase::Pending,
             claim: Ok(ClaimRequest {
-                policy: self.policy(),
+                policy: Some(self.policy()),
                 ..ClaimRequest::default()
             }),
             workload: None,

@@ -12,13 +12,15 @@ use serde_json::Value;
 use super::{Cluster, ClusterError};
 
 /// Something that only the supervisor can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Order {
     /// Ends the API server as a crash does.
     KillApiServer,
     /// Starts it again.
     StartApiServer,
+    /// Ends everything on a node, and terminates its instance.
+    KillNode(String),
     /// Tells the ENIs of the cloud.
     TellEnis,
 }
@@ -48,6 +50,11 @@ impl Cluster {
     /// Starts the API server again; returns when it serves.
     pub fn start_api_server(&self) -> Result<(), ClusterError> {
         self.order(Order::StartApiServer)
+    }
+
+    /// Ends everything on a node at once, and terminates its instance in the cloud; its objects stay.
+    pub fn kill_node(&self, name: &str) -> Result<(), ClusterError> {
+        self.order(Order::KillNode(name.to_owned()))
     }
 
     /// The ENIs of the cloud, in order of their ids.

@@ -150,6 +150,15 @@ pub(crate) fn run(options: &Options) -> Result<(), ClusterError> {
         match order {
             Order::KillApiServer => control_plane.kill_api_server(),
             Order::StartApiServer => control_plane.start_api_server()?,
+            Order::KillNode(name) => {
+                let found = nodes.iter().zip(&mut running);
+                let found = found.filter(|(node, _)| node.plan.name.as_str() == name);
+                for (node, process) in found {
+                    process.kill();
+                    process.stop();
+                    vpc.cloud.terminate_instance(&node.plan.instance);
+                }
+            }
             Order::TellEnis => return Ok(json!(enis(&vpc))),
         }
         Ok(Value::Null)

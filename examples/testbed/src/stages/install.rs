@@ -56,8 +56,9 @@ const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/lib/cni", "/opt/cni/
 /// Installs what is missing; an ordinary user only hears of it.
 pub(super) fn install(workspace: &Workspace) -> Result<Outcome, Failure> {
     if !succeeds(cargo_deny(workspace).arg("--version")) {
+        // It runs for a second: optimizing it would take longer than everything it ever does.
         let version = format!("cargo-deny@{CARGO_DENY}");
-        let mut command = cargo(["install", "--locked", &version, "--root"]);
+        let mut command = cargo(["install", "--debug", "--locked", &version, "--root"]);
         run(command.arg(tools(workspace)))?;
     }
     let mut outcome = packages(workspace)?;

@@ -12,6 +12,7 @@ mod statics;
 use std::{
     process::ExitCode,
     sync::{Arc, Mutex, Once, OnceLock, PoisonError, RwLock},
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -38,6 +39,14 @@ struct Bed {
 
 /// None where there can be no cluster, which was told.
 type Shared = Arc<OnceLock<Option<Bed>>>;
+
+/// Runs a case and tells how long it took: these are the longest of all.
+fn timed(name: &str, body: impl FnOnce() -> Outcome) -> Outcome {
+    let begun = Instant::now();
+    let outcome = body();
+    println!("{name}: {:.0} s", begun.elapsed().as_secs_f64());
+    outcome
+}
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -75,6 +84,9 @@ fn main() -> ExitCode {
             cases.extend(eni::LAST.iter().map(shared));
         }
         cases.push((pods::LAST, false));
+        if cni == Cni::EniStatic {
+            cases.push((statics::LAST, true));
+        }
         for ((name, body), alone) in cases {
             let (bed, options) = (bed.clone(), options.clone());
             let up = move || {
@@ -102,7 +114,7 @@ fn main() -> ExitCode {
                         Some(bed.peace.write().unwrap_or_else(PoisonError::into_inner)),
                     ),
                 };
-                body(bed)
+                timed(name, || body(bed))
             });
             let ignored = name == conformance::CASE.0 && !conformance::is_possible();
             trials.push(trial.with_ignored_flag(ignored));
@@ -111,7 +123,9 @@ fn main() -> ExitCode {
     }
     for (name, body) in life::CASES {
         let state = directory.path().join(name);
-        trials.push(Trial::test(format!("life::{name}"), move || body(&state)));
+        trials.push(Trial::test(format!("life::{name}"), move || {
+            timed(name, || body(&state))
+        }));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Before the directory goes.

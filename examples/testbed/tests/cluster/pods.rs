@@ -1,6 +1,6 @@
 //! What pods do on any network, and what nodes have to be.
 
-use std::{fs, sync::PoisonError, time::Duration};
+use std::{collections::BTreeSet, fs, sync::PoisonError, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -189,9 +189,16 @@ fn nobody_is_refused(bed: &Bed) -> Outcome {
         })
     };
     // Nobody may make anything in a namespace that is being deleted, whatever their rights.
+    let events = bed.cluster.audit()?;
+    let deletes =
+        |event: &&Value| event["verb"] == "delete" && event["objectRef"]["resource"] == "namespaces";
+    let deleted = events.iter().filter(deletes);
+    let deleted: BTreeSet<&str> = deleted
+        .filter_map(|event| event["objectRef"]["name"].as_str())
+        .collect();
     let ends = |event: &Value| {
-        let message = event["responseStatus"]["message"].as_str();
-        message.is_some_and(|message| message.contains("because it is being terminated"))
+        let namespace = event["objectRef"]["namespace"].as_str();
+        event["verb"] == "create" && namespace.is_some_and(|namespace| deleted.contains(namespace))
     };
     // A kubelet may read the Secrets of a pod as soon as the authorizer has seen that the pod is bound to its
     // node: a moment after the kubelet may have. It asks again, and its rights are the API server's, not ours.
@@ -203,15 +210,16 @@ fn nobody_is_refused(bed: &Bed) -> Outcome {
             && matches!(event["verb"].as_str(), Some("get" | "list" | "watch"))
     };
     let excused = |event: &Value| meanwhile(event) || ends(event) || lags(event);
-    let refused: Vec<String> = bed
-        .cluster
-        .audit()?
+    let refused: Vec<String> = events
         .iter()
         .filter(|event| event["responseStatus"]["code"] == 403 && !excused(event))
         .map(|event| {
             format!(
-                "{} {} {}",
-                event["user"]["username"], event["verb"], event["requestURI"]
+                "{} {} {}: {}",
+                event["user"]["username"],
+                event["verb"],
+                event["requestURI"],
+                event["responseStatus"]["message"]
             )
         })
         .collect();

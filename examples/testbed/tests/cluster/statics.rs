@@ -14,7 +14,17 @@ pub(crate) const CASES: &[Case] = &[
         "an_address_that_goes_with_its_pod_goes_back_to_its_subnet",
         addresses_go,
     ),
+    (
+        "a_pod_waits_for_the_only_node_of_its_addresss_zone",
+        zone_is_closed,
+    ),
 ];
+
+/// What leaves the cluster with a node less.
+pub(crate) const LAST: Case = (
+    "a_dead_nodes_addresses_stay_until_its_pods_are_gone_and_follow_them_then",
+    node_dies,
+);
 
 /// Pods of the StatefulSet.
 const PODS: usize = 10;
@@ -25,8 +35,14 @@ const LONG: Duration = Duration::from_secs(180);
 /// The nodes of the first zone, which share its subnets.
 const NODES: [&str; 2] = ["node-1", "node-3"];
 
-/// A StatefulSet on the nodes of one zone; its pods do nothing.
-fn stateful_set(name: &str, replicas: usize, policy: &str) -> Value {
+/// The only node of the second zone.
+const ALONE: &str = "node-2";
+
+/// For how long a dead node's pods are watched that must not move, once it is known to be dead.
+const STILL: Duration = Duration::from_secs(15);
+
+/// A StatefulSet on some nodes; its pods do nothing.
+fn stateful_set(name: &str, replicas: usize, policy: &str, nodes: &[&str]) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name},
         "spec": {
@@ -43,7 +59,7 @@ fn stateful_set(name: &str, replicas: usize, policy: &str) -> Value {
                     "terminationGracePeriodSeconds": 0,
                     "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
                         "nodeSelectorTerms": [{"matchExpressions": [
-                            {"key": "kubernetes.io/hostname", "operator": "In", "values": NODES},
+                            {"key": "kubernetes.io/hostname", "operator": "In", "values": nodes},
                         ]}],
                     }}},
                     "containers": [{
@@ -105,7 +121,7 @@ fn addresses_stay(bed: &Bed) -> Outcome {
     let kubectl = bed.cluster.kubectl();
     kubectl.feed(
         &["apply", "--filename=-"],
-        &stateful_set("kept", PODS, "Never").to_string(),
+        &stateful_set("kept", PODS, "Never", &NODES).to_string(),
     )?;
     let first = bed.pods_of("ten pods run", "kept", |pods| pods.len() == PODS)?;
     let distinct: std::collections::BTreeSet<_> = first.values().map(|[address, ..]| address).collect();
@@ -126,10 +142,14 @@ fn addresses_stay(bed: &Bed) -> Outcome {
 
     kubectl.run(&["scale", "statefulset/kept", "--replicas=0"])?;
     bed.pods_of("no pod runs", "kept", BTreeMap::is_empty)?;
-    let claims = ["get", "vpcipclaims", "--output=jsonpath={.items[*].status.phase}"];
+    let claims = [
+        "get",
+        "vpcipclaims",
+        r#"--output=jsonpath={range .items[*]}{.metadata.name} {.status.phase}{"\n"}{end}"#,
+    ];
     let retained = |text: &str| {
-        text.split_whitespace()
-            .filter(|phase| *phase == "Retained")
+        text.lines()
+            .filter(|line| line.starts_with("kept-") && line.ends_with(" Retained"))
             .count()
             == PODS
     };
@@ -163,7 +183,7 @@ fn addresses_go(bed: &Bed) -> Outcome {
     let kubectl = bed.cluster.kubectl();
     kubectl.feed(
         &["apply", "--filename=-"],
-        &stateful_set("gone", 2, "Immediate").to_string(),
+        &stateful_set("gone", 2, "Immediate", &NODES).to_string(),
     )?;
     let pods = bed.pods_of("two pods run", "gone", |pods| pods.len() == 2)?;
     kubectl.run(&["delete", "statefulset", "gone"])?;
@@ -175,5 +195,106 @@ fn addresses_go(bed: &Bed) -> Outcome {
     // Another pod may have got the same address since.
     let off = |text: &str| pods.values().all(|[_, _, uid]| !text.contains(uid.as_str()));
     kubectl.wait("no node keeps an address for them", LONG, &enis, off)?;
+    Ok(())
+}
+
+fn zone_is_closed(bed: &Bed) -> Outcome {
+    let kubectl = bed.cluster.kubectl();
+    let name = "zonal";
+    kubectl.feed(
+        &["apply", "--filename=-"],
+        &stateful_set(name, 2, "Never", &[ALONE]).to_string(),
+    )?;
+    let first = bed.pods_of("two pods run", name, |pods| pods.len() == 2)?;
+    kubectl.run(&["cordon", ALONE])?;
+    // Now the pods may go anywhere: it is their addresses that may not.
+    kubectl.feed(
+        &["apply", "--filename=-"],
+        &stateful_set(name, 2, "Never", &[ALONE, NODES[0], NODES[1]]).to_string(),
+    )?;
+    let claim = ["get", "vpcipclaim", "zonal-1", "--output=jsonpath={.spec.subnet}"];
+    let subnet = kubectl.run(&claim)?;
+    assert!(!subnet.trim().is_empty(), "the claim has no subnet");
+    let why = [
+        "get",
+        "pods",
+        "--selector=app=zonal",
+        r#"--output=jsonpath={.items[*].status.conditions[?(@.type=="PodScheduled")].message}"#,
+    ];
+    let told = |text: &str| text.contains("InsufficientIPOrENI") && text.contains(subnet.trim());
+    kubectl.wait("the reason names the subnet", LONG, &why, told)?;
+    kubectl.run(&["uncordon", ALONE])?;
+    let back = bed.pods_of("two other pods run", name, |pods| {
+        pods.len() == 2 && pods.iter().all(|(name, pod)| first[name][2] != pod[2])
+    })?;
+    assert_eq!(addresses(&back), addresses(&first), "once the zone is open again");
+    assert!(back.values().all(|[_, node, _]| node == ALONE), "{back:?}");
+    kubectl.run(&["delete", "statefulset", name])?;
+    let claims = ["get", "vpcipclaims", "--output=name"];
+    kubectl.wait("its claims go with a StatefulSet", LONG, &claims, |text| {
+        !text.contains("zonal-")
+    })?;
+    Ok(())
+}
+
+fn node_dies(bed: &Bed) -> Outcome {
+    let kubectl = bed.cluster.kubectl();
+    let (name, dies) = ("survives", NODES[1]);
+    kubectl.feed(
+        &["apply", "--filename=-"],
+        &stateful_set(name, PODS, "Never", &NODES).to_string(),
+    )?;
+    let first = bed.pods_of("ten pods run", name, |pods| pods.len() == PODS)?;
+    let lost: Vec<&str> = first
+        .iter()
+        .filter(|(_, [_, node, _])| node == dies)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert!(!lost.is_empty(), "{first:?}");
+    let claims = [
+        "get",
+        "vpcipclaims",
+        r#"--output=jsonpath={range .items[*]}{.metadata.name} {.spec.podUID} {.spec.node} {.status.ip}{"\n"}{end}"#,
+    ];
+    let held = || -> Result<Vec<String>, Failed> {
+        let text = kubectl.run(&claims)?;
+        let ours = text.lines().filter(|line| line.starts_with("survives-"));
+        Ok(ours.map(str::to_owned).collect())
+    };
+    let before = held()?;
+    assert_eq!(before.len(), PODS, "{before:?}");
+
+    bed.cluster.kill_node(dies)?;
+    let ready = [
+        "get",
+        "node",
+        dies,
+        r#"--output=jsonpath={.status.conditions[?(@.type=="Ready")].status}"#,
+    ];
+    kubectl.wait("the node is known to be dead", LONG, &ready, |text| {
+        text.trim() == "Unknown"
+    })?;
+    std::thread::sleep(STILL);
+    assert_eq!(held()?, before, "while the pods of the dead node are there");
+
+    kubectl.run(&["delete", "node", dies])?;
+    let moved = |pods: &BTreeMap<String, [String; 3]>| {
+        pods.len() == PODS && pods.values().all(|[_, node, _]| node == NODES[0])
+    };
+    let moved = bed.pods_of("all pods run on the other node", name, moved)?;
+    assert_eq!(addresses(&moved), addresses(&first), "after a node's death");
+    let stayed = |name: &str| !lost.contains(&name);
+    for (name, pod) in first.iter().filter(|(name, _)| stayed(name)) {
+        assert_eq!(pod, &moved[name], "a pod of the other node is touched");
+    }
+    let bound: Vec<_> = (bed.cluster.enis()?.into_iter())
+        .filter(|eni| eni.instance.is_some())
+        .flat_map(|eni| eni.addresses)
+        .map(|address| address.to_string())
+        .collect();
+    for [address, ..] in moved.values() {
+        let places = bound.iter().filter(|bound| *bound == address).count();
+        assert_eq!(places, 1, "{address} is on {places} ENIs");
+    }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::{
         Cluster, ClusterError, ClusterResult, Event as Report, Object, Reader, Scope, Store, Subject,
         Version, Versioned, WatchEvent,
     },
-    model::{Claim, EniRecord, Node, NodeConfig, Pod, PoolAddress},
+    model::{AddressRecord, Claim, ClaimDefaults, EniRecord, Node, NodeConfig, Pod, PoolAddress},
     sim::{
         MemoryCluster,
         world::{Bug, core::World, event::Event, process::Who},
@@ -44,6 +44,20 @@ impl Cluster for SimCluster {
         Arc::new(View {
             handle: self.handle.clone(),
             inner: self.connection.claims(),
+        })
+    }
+
+    fn address_records(&self) -> Arc<dyn Store<AddressRecord>> {
+        Arc::new(View {
+            handle: self.handle.clone(),
+            inner: self.connection.address_records(),
+        })
+    }
+
+    fn claim_defaults(&self) -> Arc<dyn Reader<ClaimDefaults>> {
+        Arc::new(View {
+            handle: self.handle.clone(),
+            inner: self.connection.claim_defaults(),
         })
     }
 

@@ -30,7 +30,7 @@ pub(super) fn objects(account: &Account, topology: &Topology, cni: Cni) -> Value
         ("--cloud-endpoint", &account.endpoint),
     ];
     if cni == Cni::EniStatic {
-        ipamd.push(("--enable-static-ip", ""));
+        ipamd.extend([("--enable-static-ip", ""), ("--enable-ownerref", "")]);
     }
     let mut items = vec![json!({
         "apiVersion": "v1", "kind": "Secret",
