@@ -44,11 +44,13 @@ impl<'a> Filtered<'a> {
                 None => names.push(name),
             },
             Err((reason, resolvable)) => {
-                let failed = match resolvable {
-                    true => &mut filtered.failed_nodes,
-                    false => &mut filtered.failed_and_unresolvable_nodes,
-                };
-                failed.insert(name, reason);
+                // Old schedulers know only the first map, and would leave the reason out; for newer ones the second
+                // goes before it.
+                if !resolvable {
+                    let unresolvable = &mut filtered.failed_and_unresolvable_nodes;
+                    unresolvable.insert(name.clone(), reason.clone());
+                }
+                filtered.failed_nodes.insert(name, reason);
             }
         };
         match candidates {
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_fits_comes_back_as_it_came_and_what_does_not_with_its_reason() {
-        let failed = json!({"full": "InsufficientIPOrENI"});
+        let failed = json!({"full": "InsufficientIPOrENI", "never": "unknown"});
         let names = filter(r#""NodeNames":["a","full","never","b"]"#);
         assert_eq!(
             names,
@@ -159,6 +161,7 @@ mod tests {
         let whole = filter(
             r#""Nodes":{"items":[{"metadata":{"name":"a"},"more":1.50},{"metadata":{"name":"full"}}]}"#,
         );
+        let failed = json!({"full": "InsufficientIPOrENI"});
         assert_eq!(
             whole,
             json!({

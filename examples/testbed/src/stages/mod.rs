@@ -1,6 +1,7 @@
 //! The stages of the gate, in the order in which they run: what fails fast comes first.
 
 mod cargo;
+mod clusters;
 mod compare;
 mod conformance;
 mod dependencies;
@@ -102,6 +103,12 @@ pub(crate) static ALL: &[Stage] = &[
         purpose: "Kubernetes' own tests of pod networks on ENIs, built once from Debian's source",
         long: true,
         run: conformance::conformance,
+    },
+    Stage {
+        name: "clusters",
+        purpose: "a cluster on the reference plugins, and a node's death in one with static addresses",
+        long: true,
+        run: clusters::clusters,
     },
     Stage {
         name: "simulate",

@@ -1,0 +1,19 @@
+//! The tests in whole clusters that take longer than what they show can break from one change to the next.
+
+use super::suite::count;
+use crate::{
+    kubernetes::{Binaries, REQUIRE_KUBERNETES, programs},
+    run::cargo,
+    stage::{Failure, Outcome, Workspace},
+};
+
+/// The testbed itself, on the reference plugins; and a node that dies.
+const TESTS: [&str; 2] = ["bridge::", "static::"];
+
+/// Runs what the gate's own run of the tests ignores.
+pub(super) fn clusters(_: &Workspace) -> Result<Outcome, Failure> {
+    Binaries::provide(programs::CLUSTER)?;
+    let mut command = cargo(["test", "--package", "testbed", "--test", "cluster", "--"]);
+    command.arg("--ignored").args(TESTS).env(REQUIRE_KUBERNETES, "1");
+    count([command])
+}
