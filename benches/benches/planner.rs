@@ -63,6 +63,7 @@ fn view() -> NodeView {
         instance: Some("ins-1".into()),
         zone: Some("zone-1".into()),
         max_pods: None,
+        silent: None,
     };
     let limits = Limits {
         enis: 8,

@@ -29,6 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         instance,
         zone,
         max_pods: None,
+        silent: None,
     });
 
     let tags = BTreeMap::from([("cluster".to_owned(), "demo".to_owned())]);

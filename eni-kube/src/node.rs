@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use eni_core::model::{InstanceId, Node, NodeName, Uid, Zone};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1;
 
 use crate::error::{InvalidObject, required};
@@ -41,6 +42,7 @@ pub fn node(object: &v1::Node) -> Result<Node, InvalidObject> {
         instance: instance(provider_id, labels),
         zone: labels.and_then(zone),
         max_pods: max_pods(object),
+        silent: silent(object),
     })
 }
 
@@ -62,6 +64,15 @@ fn max_pods(object: &v1::Node) -> Option<u32> {
     capacity.get("pods")?.0.parse().ok()
 }
 
+/// Since when the node controller has not heard of the kubelet: that is what it means by `Unknown`. One that says
+/// itself that it is not ready is alive, and so may its pods be.
+fn silent(object: &v1::Node) -> Option<Timestamp> {
+    let conditions = object.status.as_ref()?.conditions.as_ref()?;
+    let mut ready = conditions.iter().filter(|condition| condition.type_ == "Ready");
+    let unknown = ready.find(|condition| condition.status == "Unknown")?;
+    Some(unknown.last_transition_time.as_ref()?.0)
+}
+
 fn zone(labels: &BTreeMap<String, String>) -> Option<Zone> {
     ZONE_LABELS
         .iter()
@@ -72,7 +83,10 @@ fn zone(labels: &BTreeMap<String, String>) -> Option<Zone> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta};
+    use k8s_openapi::apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{ObjectMeta, Time},
+    };
 
     use super::*;
 
@@ -114,6 +128,7 @@ mod tests {
             instance: Some(InstanceId::from("ins-1a2b3c4d")),
             zone: Some(Zone::from("ap-chengdu-1")),
             max_pods: Some(64),
+            silent: None,
         };
         assert_eq!(node, expected);
     }
@@ -159,6 +174,21 @@ mod tests {
             ("failure-domain.beta.kubernetes.io/zone", "zone-b"),
         ];
         assert_eq!(zone(&beta), Some(Zone::from("zone-b")));
+    }
+
+    #[test]
+    fn a_kubelet_is_silent_only_where_nothing_was_heard_of_it() {
+        let since: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        for (status, expected) in [("True", None), ("False", None), ("Unknown", Some(since))] {
+            let mut object = object(None, &[]);
+            object.status.as_mut().unwrap().conditions = Some(vec![v1::NodeCondition {
+                type_: "Ready".to_owned(),
+                status: status.to_owned(),
+                last_transition_time: Some(Time(since)),
+                ..Default::default()
+            }]);
+            assert_eq!(node(&object).unwrap().silent, expected, "{status}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ fn item(name: &str, uid: &str) -> Item<Node> {
         instance: None,
         zone: None,
         max_pods: None,
+        silent: None,
     };
     Item {
         key: name.to_owned(),

@@ -183,6 +183,7 @@ impl PoolController {
             instance: Some(gone.first()?.clone()),
             zone: config.as_ref().map(|config| config.spec.zone.clone()),
             max_pods: None,
+            silent: None,
         };
         Some(Decision {
             round: Round {

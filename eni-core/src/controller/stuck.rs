@@ -196,6 +196,7 @@ mod tests {
                 instance: Some("ins-1".into()),
                 zone: Some("zone-1".into()),
                 max_pods: None,
+                silent: None,
             },
             config: None,
             demand: 0,

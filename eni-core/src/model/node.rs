@@ -1,5 +1,6 @@
 //! A cluster node as far as its network is concerned.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{InstanceId, NodeName, Uid, Zone};
@@ -18,4 +19,7 @@ pub struct Node {
     /// Pods that its kubelet takes at most, host-network ones included, where it could be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_pods: Option<u32>,
+    /// Since when nothing was heard of its kubelet; `None`: it was heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<Timestamp>,
 }

@@ -21,6 +21,7 @@ fn view() -> NodeView {
         instance: Some(ME.into()),
         zone: Some("zone-1".into()),
         max_pods: None,
+        silent: None,
     };
     let spec = NodeSpec {
         instance: ME.into(),

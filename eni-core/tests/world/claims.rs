@@ -5,6 +5,7 @@ use std::time::Duration;
 use eni_core::{
     cluster::{Cluster, ClusterError},
     controller::{ClaimConfig, PoolConfig},
+    env::Environment,
     model::*,
 };
 use tokio::time::sleep;
@@ -13,12 +14,16 @@ use super::{Setup, World};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// One node, on which every pod has a claim.
+/// One node.
 async fn world(config: fn(PoolConfig) -> PoolConfig) -> World {
+    nodes(1, config).await
+}
+
+async fn nodes(count: usize, config: fn(PoolConfig) -> PoolConfig) -> World {
     let none = WarmRange { min: 0, max: 0 };
     World::with(Setup {
         config,
-        ..Setup::new(1, none)
+        ..Setup::new(count, none)
     })
     .await
 }
@@ -202,4 +207,51 @@ async fn every_address_of_a_claim_has_an_object_that_says_whose_it_is() {
     until(&world, "web-0", |claim| claim.is_none()).await;
     assert_eq!(record(&world, ip).await, None);
     assert_eq!(record(&world, stranger.ip).await, Some(stranger));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_leaves_a_silent_node_only_with_its_pod_object_and_after_a_while() {
+    let mut world = nodes(2, by_claim).await;
+    let request = ClaimRequest {
+        policy: Some(DeletePolicy::Never),
+        ..ClaimRequest::default()
+    };
+    world.cluster.put_pod(pod("web-0", "uid-web-0", request.clone()));
+    world.add("node-0", "web-0", MINUTE).await.unwrap();
+    let first = until(&world, "web-0", assigned).await.unwrap();
+
+    // The node is cut off with its pod. Its agent says nothing any more.
+    let gone = world.nodes.remove(&"node-0".into()).unwrap();
+    drop(gone);
+    let since = world.environment.now();
+    world.cluster.put_node(Node {
+        name: "node-0".into(),
+        uid: "uid-node-0".into(),
+        instance: Some("ins-0".into()),
+        zone: Some("zone-1".into()),
+        max_pods: None,
+        silent: Some(since),
+    });
+    sleep(10 * MINUTE).await;
+    let waits = claim(&world, "web-0").await.unwrap();
+    assert_eq!(waits.pod, first.pod, "its pod is there");
+
+    // Somebody deletes the pod by hand, and the workload makes another.
+    world.unschedule("web-0");
+    world.cluster.put_pod(Pod {
+        node: Some("node-1".into()),
+        ..pod("web-0", "uid-web-0-b", request)
+    });
+    let moved = |claim: Option<&Claim>| {
+        assigned(claim) && claim.is_some_and(|claim| claim.node == Some("node-1".into()))
+    };
+    let moved = until(&world, "web-0", moved).await.unwrap();
+    assert_eq!(moved.addresses, first.addresses);
+    let at = |address: std::net::IpAddr| {
+        let enis = world.cloud.all_enis().into_iter();
+        let on = enis.filter(|eni| eni.secondary_addresses().any(|own| own.ip == address));
+        on.filter_map(|eni| eni.instance).collect::<Vec<_>>()
+    };
+    let ip = first.addresses.iter().next().unwrap();
+    assert_eq!(at(ip), ["ins-1".into()]);
 }

@@ -38,6 +38,7 @@ fn node(name: &str, instance: &str, uid: &str) -> Node {
         instance: Some(instance.into()),
         zone: Some("zone-1".into()),
         max_pods: None,
+        silent: None,
     }
 }
 

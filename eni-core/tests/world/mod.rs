@@ -152,6 +152,7 @@ impl World {
             instance: Some(format!("ins-{n}").into()),
             zone: Some("zone-1".into()),
             max_pods: None,
+            silent: None,
         });
     }
 

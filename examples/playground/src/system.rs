@@ -98,6 +98,7 @@ impl System {
                 instance: Some(node.plan.instance.clone()),
                 zone: Some(node.plan.subnet.zone.clone()),
                 max_pods: None,
+                silent: None,
             });
         }
         Ok(system)

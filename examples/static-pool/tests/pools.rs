@@ -84,6 +84,7 @@ async fn nodes_get_their_pools_and_the_next_process_finds_them() {
             instance: Some(format!("machine-{number}").into()),
             zone: Some("row-a".into()),
             max_pods: None,
+            silent: None,
         });
     }
     let pool = open(&book);

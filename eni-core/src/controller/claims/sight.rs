@@ -6,6 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::Book;
@@ -23,6 +24,9 @@ use crate::{
     policy::claim::Whereabouts,
 };
 
+/// For how long nothing is heard of a node before an address leaves it whose pod object is gone: somebody has deleted
+/// that by hand, as Kubernetes itself waits for the node.
+const SILENCE: SignedDuration = SignedDuration::from_mins(5);
 /// Draws of an address that nobody is known to have.
 const TRIES: usize = 64;
 /// Of a small range that was drawn in vain, how many addresses are named.
@@ -62,6 +66,7 @@ impl PoolController {
             needs: self.claim_needs(&index, book, node, enis),
             spare: self.spare(book, zone),
             migrates: self.actor.inventory.migrates(),
+            lost: is_lost(&index, node, self.actor.environment.now()),
         })
     }
 
@@ -156,6 +161,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) index: &'a Index,
     pub(super) inventory: &'a Inventory,
     pub(super) instances: &'a Instances,
+    pub(super) now: Timestamp,
 }
 
 impl Surroundings<'_> {
@@ -190,7 +196,7 @@ impl Surroundings<'_> {
         let Some(config) = config else {
             return matches!(whereabouts, Whereabouts::Free | Whereabouts::Parked);
         };
-        if self.instances.is_gone(&config.spec.instance) {
+        if self.instances.is_gone(&config.spec.instance) || is_lost(self.index, node, self.now) {
             return true;
         }
         let enis = || config.pool.enis.iter();
@@ -245,6 +251,13 @@ impl Surroundings<'_> {
         }
         best.map(|(_, _, ip, subnet)| (ip, subnet))
     }
+}
+
+/// Whether nothing was heard of a node for so long that its claims go on without it. What it may still run has no
+/// network once the address is on another ENI: the VPC knows it there alone.
+fn is_lost(index: &Index, node: &NodeName, now: Timestamp) -> bool {
+    let silent = index.node(node).and_then(|node| node.silent);
+    silent.is_some_and(|since| now.duration_since(since) >= SILENCE)
 }
 
 fn names(list: &[PoolAddress], ip: IpAddr) -> bool {

@@ -101,6 +101,7 @@ impl PoolController {
             index,
             inventory: &self.actor.inventory,
             instances: &self.duties.instances,
+            now: self.actor.environment.now(),
         };
         let mut whereabouts = around.whereabouts(&claim);
         let elsewhere = !book.hold(&claim);
@@ -119,7 +120,7 @@ impl PoolController {
             pod: book.pod(key),
             unwired: around.is_unwired(&claim, &whereabouts),
             whereabouts: &whereabouts,
-            now: self.actor.environment.now(),
+            now: around.now,
         };
         let step = decide(&claim, &sight);
         if let ClaimStep::Choose(node) = &step

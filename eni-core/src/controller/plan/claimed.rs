@@ -25,6 +25,8 @@ pub struct ClaimView {
     pub spare: BTreeMap<SubnetId, Vec<IpAddr>>,
     /// An address that is wanted elsewhere is moved from there; else it is taken off here first.
     pub migrates: bool,
+    /// Nothing was heard of the node for so long that its claims go on without it.
+    pub lost: bool,
 }
 
 /// What a claim lacks on its node.

@@ -88,7 +88,10 @@ fn in_service(
     };
     let (claims, node) = (view.claims.as_ref(), &config.name);
     let withdrawn = |entry: &PoolAddress| {
-        config.agent.withdrawn.contains(entry) && claims.is_none_or(|claims| claims.lets_go(entry.ip, node))
+        let withdrawn = config.agent.withdrawn.contains(entry);
+        claims.map_or(withdrawn, |claims| {
+            (withdrawn || claims.lost) && claims.lets_go(entry.ip, node)
+        })
     };
     let releases = |entry: &&PoolAddress| claims.is_none_or(|claims| claims.is_releasing(entry.ip, node));
     let (mut attached, mut releasing) = (Vec::new(), Vec::new());

@@ -30,6 +30,7 @@ fn node(name: &str) -> Node {
         instance: None,
         zone: None,
         max_pods: None,
+        silent: None,
     }
 }
 

@@ -71,6 +71,7 @@ impl Region {
                 instance: Some(instance(number)),
                 zone: Some(name(zone)),
                 max_pods: scale.max_pods,
+                silent: None,
             });
         }
         let cloud = builder.build();

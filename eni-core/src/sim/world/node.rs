@@ -96,6 +96,7 @@ impl SimNode {
             instance: Some(instance),
             zone: Some("zone-1".into()),
             max_pods: None,
+            silent: None,
         });
     }
 

@@ -237,6 +237,7 @@ fn view() -> NodeView {
             instance: Some("ins-1".into()),
             zone: Some("zone-1".into()),
             max_pods: None,
+            silent: None,
         },
         config: Some(NodeConfig {
             name: "node-1".into(),
