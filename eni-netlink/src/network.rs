@@ -11,7 +11,7 @@ use eni_core::network::{
 
 use crate::eni::{self, Tables};
 use crate::namespace::Namespace;
-use crate::node::Node;
+use crate::node::{Node, Process};
 use crate::reaper::Reaper;
 use crate::settings::{self, Reset};
 use crate::{audit, list, pod};
@@ -53,11 +53,11 @@ impl NetlinkNetwork {
 
     /// The network of `namespace`.
     pub fn of(namespace: Namespace) -> Self {
-        Self::with(namespace, Some(Reaper::default()))
+        Self::with(namespace, Process::Lasting(Reaper::default()))
     }
 
-    /// The network of the calling thread's namespace, for a process that ends soon, as a CNI plugin
-    /// does. It deletes no device: those that it takes out of service (group [`crate::DEAD_GROUP`]) are
+    /// The network of the calling thread's namespace, for a process that ends soon and has no other thread in use, as
+    /// a CNI plugin: the thread itself enters the pods' namespaces and comes back. It deletes no device: those that it takes out of service (group [`crate::DEAD_GROUP`]) are
     /// deleted by the agent's next [`NetlinkNetwork::maintain`] or `unwire`, or go with their
     /// sandbox' namespace.
     ///
@@ -65,12 +65,12 @@ impl NetlinkNetwork {
     ///
     /// As [`NetlinkNetwork::current`].
     pub fn for_plugin() -> NetworkResult<Self> {
-        Ok(Self::with(Namespace::current()?, None))
+        Ok(Self::with(Namespace::current()?, Process::Passing))
     }
 
-    fn with(namespace: Namespace, reaper: Option<Reaper>) -> Self {
+    fn with(namespace: Namespace, process: Process) -> Self {
         Self {
-            node: Arc::new(Node::new(namespace, reaper)),
+            node: Arc::new(Node::new(namespace, process)),
             tables: Arc::default(),
             forwarding: None,
         }

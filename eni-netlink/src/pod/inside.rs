@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use super::plan::Plan;
 use crate::kernel::{LOCAL, Link, LinkChange, Route};
 use crate::namespace::Namespace;
+use crate::node::Node;
 use crate::socket::Netlink;
 use crate::sysctl;
 
@@ -24,7 +25,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Sets up the pod's end, the device with index `link`.
-pub(super) fn set_up(plan: &Plan<'_>, pod: &Namespace, link: u32) -> NetworkResult<()> {
+pub(super) fn set_up(node: &Node, plan: &Plan<'_>, pod: &Namespace, link: u32) -> NetworkResult<()> {
     let up = LinkChange {
         up: Some(true),
         ..LinkChange::default()
@@ -36,7 +37,7 @@ pub(super) fn set_up(plan: &Plan<'_>, pod: &Namespace, link: u32) -> NetworkResu
         requests.push(plan.pod_neighbour(address, link).replace());
         requests.extend(plan.pod_routes(address, link).map(|route| route.add()));
     }
-    pod.run_in(|| {
+    node.inside(pod, || {
         let v6 = plan.addresses().find(IpAddr::is_ipv6);
         if v6.is_some() {
             sysctl::enable_ipv6(plan.interface())?;

@@ -22,12 +22,12 @@ pub(crate) fn verify(node: &Node, wiring: &PodWiring) -> NetworkResult<Vec<Discr
         Err(error) => return Err(error.into()),
     };
     node.with_socket(|netlink| {
-        let first = compare(netlink, &plan, &pod)?;
+        let first = compare(node, netlink, &plan, &pod)?;
         if first.is_empty() {
             return Ok(first);
         }
         // A dump may pass over what is there while other pods come and go: only what is wrong twice is.
-        let second = compare(netlink, &plan, &pod)?;
+        let second = compare(node, netlink, &plan, &pod)?;
         Ok(first
             .into_iter()
             .filter(|difference| second.contains(difference))
@@ -36,6 +36,7 @@ pub(crate) fn verify(node: &Node, wiring: &PodWiring) -> NetworkResult<Vec<Discr
 }
 
 pub(super) fn compare(
+    node: &Node,
     netlink: &mut Netlink,
     plan: &Plan<'_>,
     pod: &Namespace,
@@ -44,7 +45,7 @@ pub(super) fn compare(
     let Some(host) = report.host(netlink, plan)? else {
         return Ok(report.differences);
     };
-    pod.run_in(|| report.pod(&mut Netlink::open()?, plan, &host))??;
+    node.inside(pod, || report.pod(&mut Netlink::open()?, plan, &host))??;
     Ok(report.differences)
 }
 

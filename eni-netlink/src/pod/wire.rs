@@ -29,8 +29,8 @@ pub(crate) fn wire(node: &Node, wiring: &PodWiring) -> NetworkResult<Wired> {
             return Ok(plan.wired.clone());
         };
         let mut undo = vec![Link::delete(host)];
-        let done =
-            inside::set_up(&plan, &pod, peer).and_then(|()| set_up_host(netlink, &plan, host, &mut undo));
+        let done = inside::set_up(node, &plan, &pod, peer)
+            .and_then(|()| set_up_host(netlink, &plan, host, &mut undo));
         match done {
             Ok(()) => Ok(plan.wired.clone()),
             Err(error) => {
@@ -71,7 +71,7 @@ fn make_devices(node: &Node, netlink: &mut Netlink, plan: &Plan<'_>, pod: &Names
             (Ok(_), _) => return Err(vanished(name)),
             (Err(refusal), _) if refusal.errno != Errno::EEXIST => return Err(refusal.into()),
             (Err(_), Some(link)) => {
-                let Some(device) = clear_name(netlink, plan, pod, &link)? else {
+                let Some(device) = clear_name(node, netlink, plan, pod, &link)? else {
                     return Ok(Made::Already);
                 };
                 remove(netlink, &link, device)?;
@@ -89,6 +89,7 @@ fn make_devices(node: &Node, netlink: &mut Netlink, plan: &Plan<'_>, pod: &Names
 
 /// How the device of the name on the node has to make way; `None` if it is what was to be made.
 fn clear_name(
+    node: &Node,
     netlink: &mut Netlink,
     plan: &Plan<'_>,
     pod: &Namespace,
@@ -96,7 +97,7 @@ fn clear_name(
 ) -> NetworkResult<Option<Device>> {
     match link.owner() {
         Owner::Pod(_) if link.alias.as_deref() == Some(&plan.alias) => {
-            let differences = compare(netlink, plan, pod)?;
+            let differences = compare(node, netlink, plan, pod)?;
             if differences.is_empty() {
                 return Ok(None);
             }
