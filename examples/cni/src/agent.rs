@@ -1,34 +1,20 @@
 //! The node's agent, as a plugin sees it.
 
-use std::{error, future::Future, time::Duration};
+use std::time::{Duration, Instant};
 
-use agent_api::{
-    DelRecord, Endpoint, Spool,
-    proto::{self, agent_client::AgentClient},
-    spoken,
-};
+use agent_api::{DelRecord, Endpoint, Spool, proto, spoken};
 use eni_core::model::PodAddresses;
-use futures::TryFutureExt as _;
-use hyper_util::rt::TokioIo;
-use tokio::{
-    net::{TcpStream, UnixStream},
-    time::{Instant, timeout_at},
-};
-use tonic::{
-    Response, Status, Streaming,
-    transport::{self, Channel},
-};
-use tower::service_fn;
 
 use crate::{
     conf::Attachment,
     error::{Code, Error},
+    rpc::{Failed, GrpcCode, Open, Rpc, Status},
     skeleton::Call,
 };
 
 /// A connection to the agent.
 pub(crate) struct Agent<'a> {
-    rpc: AgentClient<Channel>,
+    rpc: Rpc,
     endpoint: &'a Endpoint,
     call: &'a Call,
     deadline: Instant,
@@ -43,7 +29,7 @@ pub(crate) struct Grant {
 /// A grant whose ADD is still under way: until it is dropped, a DEL of the interface waits.
 pub(crate) struct OpenGrant {
     pub(crate) grant: Grant,
-    _stream: Streaming<proto::AddReply>,
+    _answer: Open,
 }
 
 /// How the agent stands.
@@ -66,33 +52,11 @@ pub(crate) enum Failure {
 
 impl<'a> Agent<'a> {
     /// Connects to the agent. An error means that it is not there.
-    pub(crate) async fn connect(
-        endpoint: &'a Endpoint,
-        call: &'a Call,
-        deadline: Instant,
-    ) -> Result<Self, Error> {
-        // gRPC wants a host's name; the agent does not look at it.
-        let channel = transport::Endpoint::from_static("http://agent");
-        let connected = async {
-            match endpoint {
-                Endpoint::Unix(path) => {
-                    let path = path.clone();
-                    let connect = move |_| UnixStream::connect(path.clone()).map_ok(TokioIo::new);
-                    channel.connect_with_connector(service_fn(connect)).await
-                }
-                Endpoint::Loopback(address) => {
-                    let address = *address;
-                    let connect = move |_| TcpStream::connect(address).map_ok(TokioIo::new);
-                    channel.connect_with_connector(service_fn(connect)).await
-                }
-            }
-        };
-        let channel = timeout_at(deadline, connected)
-            .await
-            .map_err(|_| late(endpoint))?
-            .map_err(|error| away(endpoint, &error))?;
+    pub(crate) fn connect(endpoint: &'a Endpoint, call: &'a Call, deadline: Instant) -> Result<Self, Error> {
+        let rpc =
+            Rpc::connect(endpoint, deadline).map_err(|failed| Error::from(failure(endpoint, failed)))?;
         Ok(Self {
-            rpc: AgentClient::new(channel),
+            rpc,
             endpoint,
             call,
             deadline,
@@ -106,7 +70,7 @@ impl<'a> Agent<'a> {
     }
 
     /// Asks for the interface's addresses, and waits for them in order.
-    pub(crate) async fn add(&mut self) -> Result<OpenGrant, Failure> {
+    pub(crate) fn add(&mut self) -> Result<OpenGrant, Failure> {
         let env = &self.call.env;
         // An IPAM plugin does not depend on it; without, the agent knows the sandbox by its id alone.
         let netns = env.existing_netns().ok();
@@ -124,30 +88,26 @@ impl<'a> Agent<'a> {
             netns_device: netns.as_ref().map_or(0, |netns| netns.device),
             netns_inode: netns.as_ref().map_or(0, |netns| netns.inode),
         };
-        let mut rpc = self.rpc.clone();
-        let answer = async {
-            let mut stream = rpc.add(request).await?.into_inner();
-            let first = stream.message().await?;
-            Ok(Response::new((first, stream)))
-        };
-        let (first, stream) = self.within(answer).await?;
-        let grant = read(first.and_then(|reply| reply.grant)).map_err(Failure::Refused)?;
+        let (first, answer) = self
+            .rpc
+            .open::<proto::AddReply>("Add", &request, self.deadline)
+            .map_err(|failed| failure(self.endpoint, failed))?;
+        let grant = read(first.grant).map_err(Failure::Refused)?;
         Ok(OpenGrant {
             grant,
-            _stream: stream,
+            _answer: answer,
         })
     }
 
     /// Gives the interface's addresses back; which they were.
-    pub(crate) async fn del(&mut self) -> Result<Option<PodAddresses>, Failure> {
+    pub(crate) fn del(&mut self) -> Result<Option<PodAddresses>, Failure> {
         let request = proto::DelRequest {
             versions: Some(spoken()),
             interface: Some((&self.call.key()).into()),
             started_ns: nanoseconds(self.call.started),
             deadline_ms: self.patience(),
         };
-        let mut rpc = self.rpc.clone();
-        let reply = self.within(rpc.del(request)).await?;
+        let reply: proto::DelReply = self.ask("Del", &request)?;
         match reply.released.as_slice() {
             [] => Ok(None),
             released => read_addresses(released).map(Some).map_err(Failure::Refused),
@@ -155,23 +115,21 @@ impl<'a> Agent<'a> {
     }
 
     /// What the interface owns.
-    pub(crate) async fn check(&mut self) -> Result<Grant, Failure> {
+    pub(crate) fn check(&mut self) -> Result<Grant, Failure> {
         let request = proto::CheckRequest {
             versions: Some(spoken()),
             interface: Some((&self.call.key()).into()),
         };
-        let mut rpc = self.rpc.clone();
-        let reply = self.within(rpc.check(request)).await?;
+        let reply: proto::CheckReply = self.ask("Check", &request)?;
         read(reply.grant).map_err(Failure::Refused)
     }
 
     /// Whether it would serve an ADD.
-    pub(crate) async fn status(&mut self) -> Result<Standing, Failure> {
+    pub(crate) fn status(&mut self) -> Result<Standing, Failure> {
         let request = proto::StatusRequest {
             versions: Some(spoken()),
         };
-        let mut rpc = self.rpc.clone();
-        let reply = self.within(rpc.status(request)).await?;
+        let reply: proto::StatusReply = self.ask("Status", &request)?;
         Ok(match reply {
             reply if reply.ready => Standing::Ready,
             reply if reply.limited => Standing::Limited(reply.reason),
@@ -180,7 +138,7 @@ impl<'a> Agent<'a> {
     }
 
     /// Takes back what belongs to none of these attachments; what could not be, with the reason.
-    pub(crate) async fn gc(&mut self, valid: Vec<Attachment>) -> Result<Vec<String>, Failure> {
+    pub(crate) fn gc(&mut self, valid: Vec<Attachment>) -> Result<Vec<String>, Failure> {
         let network = &self.call.conf.network;
         let valid = valid.into_iter().map(|attachment| proto::Interface {
             network: network.clone(),
@@ -192,19 +150,17 @@ impl<'a> Agent<'a> {
             network: network.clone(),
             valid: valid.collect(),
         };
-        let mut rpc = self.rpc.clone();
-        Ok(self.within(rpc.gc(request)).await?.failed)
+        let reply: proto::GcReply = self.ask("Gc", &request)?;
+        Ok(reply.failed)
     }
 
-    async fn within<T>(
-        &self,
-        answer: impl Future<Output = Result<Response<T>, Status>>,
+    fn ask<T: prost::Message + Default>(
+        &mut self,
+        method: &str,
+        request: &impl prost::Message,
     ) -> Result<T, Failure> {
-        match timeout_at(self.deadline, answer).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(failure(self.endpoint, &status)),
-            Err(_) => Err(Failure::Refused(late(self.endpoint))),
-        }
+        let answer = self.rpc.call(method, request, self.deadline);
+        answer.map_err(|failed| failure(self.endpoint, failed))
     }
 
     /// How long the agent may take: a little less than there is, so that its answer still arrives.
@@ -224,7 +180,7 @@ impl From<Failure> for Error {
 
 /// Records a DEL for an agent that is away, durably.
 pub(crate) fn record_del(endpoint: &Endpoint, call: &Call) -> Result<(), Error> {
-    let failed = |error: &dyn error::Error| {
+    let failed = |error: &dyn std::error::Error| {
         Error::new(
             Code::Io,
             format!("the agent on {endpoint} is away, and the DEL cannot be recorded for it: {error}"),
@@ -236,33 +192,30 @@ pub(crate) fn record_del(endpoint: &Endpoint, call: &Call) -> Result<(), Error> 
         .map_err(|error| failed(&error))
 }
 
-fn failure(endpoint: &Endpoint, status: &Status) -> Failure {
-    // An answer of the agent comes without a source; one that the transport made up has one.
-    if let Some(source) = error::Error::source(status) {
-        return Failure::Away(away(endpoint, source));
-    }
-    let code = match status.code() {
-        tonic::Code::DeadlineExceeded | tonic::Code::Aborted => Code::TryAgainLater,
-        tonic::Code::Unavailable => return Failure::Away(Error::new(Code::TryAgainLater, status.message())),
-        tonic::Code::Internal => Code::Io,
-        tonic::Code::Unimplemented => {
+fn failure(endpoint: &Endpoint, failed: Failed) -> Failure {
+    let Status { code, message } = match failed {
+        Failed::Late => return Failure::Refused(late(endpoint)),
+        Failed::Away(why) => return Failure::Away(away(endpoint, &why)),
+        Failed::Refused(status) => status,
+    };
+    let code = match code {
+        GrpcCode::DeadlineExceeded | GrpcCode::Aborted => Code::TryAgainLater,
+        GrpcCode::Unavailable => return Failure::Away(Error::new(Code::TryAgainLater, message)),
+        GrpcCode::Internal => Code::Io,
+        GrpcCode::Unimplemented => {
             let sentence =
                 format!("the agent on {endpoint} does not know this call; update it, or install its plugins");
             return Failure::Refused(Error::new(Code::Refused, sentence));
         }
-        _ => Code::Refused,
+        GrpcCode::Other(_) => Code::Refused,
     };
-    Failure::Refused(Error::new(code, status.message()))
+    Failure::Refused(Error::new(code, message))
 }
 
-fn away(endpoint: &Endpoint, error: &(dyn error::Error + 'static)) -> Error {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
+fn away(endpoint: &Endpoint, why: &str) -> Error {
     Error::new(
         Code::TryAgainLater,
-        format!("the agent does not answer on {endpoint}: {cause}; see whether its pod runs on this node"),
+        format!("the agent does not answer on {endpoint}: {why}; see whether its pod runs on this node"),
     )
 }
 
@@ -310,8 +263,8 @@ fn nanoseconds(since_boot: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn judged(status: Status) -> (bool, Error) {
-        match failure(&Endpoint::default(), &status) {
+    fn judged(failed: Failed) -> (bool, Error) {
+        match failure(&Endpoint::default(), failed) {
             Failure::Away(error) => (true, error),
             Failure::Refused(error) => (false, error),
         }
@@ -319,27 +272,27 @@ mod tests {
 
     #[test]
     fn each_answer_has_its_code_and_keeps_its_sentence() {
-        for (status, code) in [
-            (Status::deadline_exceeded("s"), Code::TryAgainLater),
-            (Status::aborted("s"), Code::TryAgainLater),
-            (Status::internal("s"), Code::Io),
-            (Status::cancelled("s"), Code::Refused),
-            (Status::failed_precondition("s"), Code::Refused),
-            (Status::not_found("s"), Code::Refused),
-            (Status::invalid_argument("s"), Code::Refused),
+        let refused = |code| {
+            let message = "s".to_owned();
+            Failed::Refused(Status { code, message })
+        };
+        for (grpc, code) in [
+            (GrpcCode::DeadlineExceeded, Code::TryAgainLater),
+            (GrpcCode::Aborted, Code::TryAgainLater),
+            (GrpcCode::Internal, Code::Io),
+            (GrpcCode::Other(9), Code::Refused),
         ] {
-            assert_eq!(judged(status), (false, Error::new(code, "s")));
+            assert_eq!(judged(refused(grpc)), (false, Error::new(code, "s")));
         }
         assert_eq!(
-            judged(Status::unavailable("s")),
+            judged(refused(GrpcCode::Unavailable)),
             (true, Error::new(Code::TryAgainLater, "s"))
         );
     }
 
     #[test]
     fn a_broken_connection_is_an_absent_agent() {
-        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        let (away, error) = judged(Status::from_error(Box::new(reset)));
+        let (away, error) = judged(Failed::Away("connection reset".to_owned()));
         assert!(away);
         assert_eq!(error.code, Code::TryAgainLater);
         assert!(error.to_string().contains(Endpoint::DEFAULT), "{error}");

@@ -1,12 +1,13 @@
 //! Other IPAM plugins, executed as the CNI specification's delegation protocol has it.
 
-use std::{ffi::OsStr, path::PathBuf, process::Stdio};
+use std::{ffi::OsStr, path::PathBuf, process::Stdio, time::Instant};
 
 use serde_json::Value;
 use tokio::{
     io::AsyncWriteExt,
     process::{Child, Command as Process},
-    time::{Instant, timeout_at},
+    runtime,
+    time::timeout_at,
 };
 
 use crate::{
@@ -47,8 +48,8 @@ impl<'a> Delegate<'a> {
     }
 
     /// Its ADD.
-    pub(crate) async fn add(&self) -> Result<CniResult, Error> {
-        let answer = self.execute("ADD", self.call.deadline).await?;
+    pub(crate) fn add(&self) -> Result<CniResult, Error> {
+        let answer = self.execute("ADD", self.call.deadline)?;
         let result = serde_json::from_slice(&answer).and_then(CniResult::read);
         result.map_err(|error| {
             Error::new(
@@ -59,44 +60,49 @@ impl<'a> Delegate<'a> {
     }
 
     /// Its DEL.
-    pub(crate) async fn del(&self, deadline: Instant) -> Result<(), Error> {
-        self.execute("DEL", deadline).await.map(drop)
+    pub(crate) fn del(&self, deadline: Instant) -> Result<(), Error> {
+        self.execute("DEL", deadline).map(drop)
     }
 
     /// Its CHECK.
-    pub(crate) async fn check(&self) -> Result<(), Error> {
-        self.execute("CHECK", self.call.deadline).await.map(drop)
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.execute("CHECK", self.call.deadline).map(drop)
     }
 
     /// Its STATUS.
-    pub(crate) async fn status(&self) -> Result<(), Error> {
-        self.execute("STATUS", self.call.deadline).await.map(drop)
+    pub(crate) fn status(&self) -> Result<(), Error> {
+        self.execute("STATUS", self.call.deadline).map(drop)
     }
 
     /// Its GC.
-    pub(crate) async fn gc(&self) -> Result<(), Error> {
-        self.execute("GC", self.call.deadline).await.map(drop)
+    pub(crate) fn gc(&self) -> Result<(), Error> {
+        self.execute("GC", self.call.deadline).map(drop)
     }
 
-    /// Runs the plugin with this call's standard input and environment; what it wrote.
-    async fn execute(&self, command: &str, deadline: Instant) -> Result<Vec<u8>, Error> {
-        let child = Process::new(&self.program)
-            .env(OsStr::new("CNI_COMMAND"), command)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| self.failed(command, error))?;
-        let output = timeout_at(deadline, converse(child, &self.call.conf.text))
-            .await
-            .map_err(|_| {
-                Error::new(
-                    Code::TryAgainLater,
-                    format!("{} of IPAM plugin {} took too long", command, self.name),
-                )
-            })?
-            .map_err(|error| self.failed(command, error))?;
+    /// Runs the plugin with this call's standard input and environment; what it wrote. Only for that there is a
+    /// runtime: three pipes are served at the same time, until a deadline.
+    fn execute(&self, command: &str, deadline: Instant) -> Result<Vec<u8>, Error> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| self.failed(command, error))?;
+        let output = runtime.block_on(async {
+            let child = Process::new(&self.program)
+                .env(OsStr::new("CNI_COMMAND"), command)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .kill_on_drop(true)
+                .spawn()
+                .map_err(|error| self.failed(command, error))?;
+            timeout_at(deadline.into(), converse(child, &self.call.conf.text))
+                .await
+                .map_err(|_| {
+                    Error::new(
+                        Code::TryAgainLater,
+                        format!("{} of IPAM plugin {} took too long", command, self.name),
+                    )
+                })?
+                .map_err(|error| self.failed(command, error))
+        })?;
         if output.status.success() {
             return Ok(output.stdout);
         }

@@ -1,10 +1,9 @@
 //! `tke-eni-ipamc`: addresses from the node's agent, and nothing else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_api::Endpoint;
 use eni_core::model::PodAddresses;
-use tokio::time::Instant;
 
 use crate::{
     agent::{Agent, Failure, Standing, record_del},
@@ -21,24 +20,18 @@ const CLEANUP: Duration = Duration::from_secs(5);
 pub(crate) struct EniIpamc;
 
 impl Plugin for EniIpamc {
-    async fn add(&self, call: &Call) -> Result<CniResult, Error> {
-        let granted = Agent::connect(endpoint(call)?, call, call.deadline)
-            .await?
-            .add()
-            .await?;
+    fn add(&self, call: &Call) -> Result<CniResult, Error> {
+        let granted = Agent::connect(endpoint(call)?, call, call.deadline)?.add()?;
         Ok(CniResult::addresses(granted.grant.addresses))
     }
 
-    async fn del(&self, call: &Call) -> Result<(), Error> {
-        release(call, endpoint(call)?, |_| Ok(())).await
+    fn del(&self, call: &Call) -> Result<(), Error> {
+        release(call, endpoint(call)?, |_| Ok(()))
     }
 
-    async fn check(&self, call: &Call) -> Result<(), Error> {
+    fn check(&self, call: &Call) -> Result<(), Error> {
         let previous = call.conf.prev_result()?;
-        let owned = Agent::connect(endpoint(call)?, call, call.deadline)
-            .await?
-            .check()
-            .await?;
+        let owned = Agent::connect(endpoint(call)?, call, call.deadline)?.check()?;
         // As IPAM plugin it cannot tell which of the result's addresses are its own: all of its own must be there.
         for address in owned.addresses.iter() {
             if !previous.ips.iter().any(|ip| ip.address.addr() == address) {
@@ -51,22 +44,22 @@ impl Plugin for EniIpamc {
         Ok(())
     }
 
-    async fn status(&self, call: &Call) -> Result<(), Error> {
-        status(call, endpoint(call)?).await
+    fn status(&self, call: &Call) -> Result<(), Error> {
+        status(call, endpoint(call)?)
     }
 
-    async fn gc(&self, call: &Call) -> Result<(), Error> {
-        collect(call, endpoint(call)?).await
+    fn gc(&self, call: &Call) -> Result<(), Error> {
+        collect(call, endpoint(call)?)
     }
 }
 
 /// Whether the agent would serve an ADD.
-pub(crate) async fn status(call: &Call, endpoint: &Endpoint) -> Result<(), Error> {
-    let asked = async {
-        let mut agent = Agent::connect(endpoint, call, call.deadline).await?;
-        Ok::<_, Error>(agent.status().await?)
+pub(crate) fn status(call: &Call, endpoint: &Endpoint) -> Result<(), Error> {
+    let asked = || {
+        let mut agent = Agent::connect(endpoint, call, call.deadline)?;
+        Ok::<_, Error>(agent.status()?)
     };
-    let standing = asked.await.map_err(|error| error.with_code(Code::NotAvailable))?;
+    let standing = asked().map_err(|error| error.with_code(Code::NotAvailable))?;
     match standing {
         Standing::Ready => Ok(()),
         Standing::NotReady(reason) => Err(Error::new(Code::NotAvailable, reason)),
@@ -75,10 +68,10 @@ pub(crate) async fn status(call: &Call, endpoint: &Endpoint) -> Result<(), Error
 }
 
 /// Has the agent take back what belongs to none of the attachments that the runtime knows.
-pub(crate) async fn collect(call: &Call, endpoint: &Endpoint) -> Result<(), Error> {
+pub(crate) fn collect(call: &Call, endpoint: &Endpoint) -> Result<(), Error> {
     let valid = call.conf.valid_attachments()?;
-    let mut agent = Agent::connect(endpoint, call, call.deadline).await?;
-    let failed = agent.gc(valid).await?;
+    let mut agent = Agent::connect(endpoint, call, call.deadline)?;
+    let failed = agent.gc(valid)?;
     let Some((first, more)) = failed.split_first() else {
         return Ok(());
     };
@@ -90,28 +83,28 @@ pub(crate) async fn collect(call: &Call, endpoint: &Endpoint) -> Result<(), Erro
 ///
 /// `unwire` gets the addresses, as far as they are known, and may be called twice: an ADD that was wiring
 /// the pod when it ran first has ended when the agent has released the addresses.
-pub(crate) async fn release(
+pub(crate) fn release(
     call: &Call,
     endpoint: &Endpoint,
     unwire: impl Fn(Option<PodAddresses>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let Ok(mut agent) = Agent::connect(endpoint, call, call.deadline).await else {
+    let Ok(mut agent) = Agent::connect(endpoint, call, call.deadline) else {
         unwire(call.conf.prev_addresses())?;
-        return record(call, endpoint, unwire).await;
+        return record(call, endpoint, unwire);
     };
-    let owned = agent.check().await.ok().map(|grant| grant.addresses);
+    let owned = agent.check().ok().map(|grant| grant.addresses);
     unwire(owned.or_else(|| call.conf.prev_addresses()))?;
-    match agent.del().await {
+    match agent.del() {
         Ok(None) => Ok(()),
         Ok(released) => unwire(released),
-        Err(Failure::Away(_)) => record(call, endpoint, unwire).await,
+        Err(Failure::Away(_)) => record(call, endpoint, unwire),
         Err(Failure::Refused(error)) => Err(error),
     }
 }
 
 /// Gives addresses back that were granted a moment ago and are on no wire.
-pub(crate) async fn give_back(call: &Call, endpoint: &Endpoint, agent: Agent<'_>) -> Result<(), Error> {
-    match agent.until(Instant::now() + CLEANUP).del().await {
+pub(crate) fn give_back(call: &Call, endpoint: &Endpoint, agent: Agent<'_>) -> Result<(), Error> {
+    match agent.until(Instant::now() + CLEANUP).del() {
         Ok(_) => Ok(()),
         Err(Failure::Away(_)) => record_del(endpoint, call),
         Err(Failure::Refused(error)) => Err(error),
@@ -120,16 +113,16 @@ pub(crate) async fn give_back(call: &Call, endpoint: &Endpoint, agent: Agent<'_>
 
 /// Records the DEL for the agent's next start. One that has started meanwhile is told at once: it looks
 /// at the records only before it serves.
-async fn record(
+fn record(
     call: &Call,
     endpoint: &Endpoint,
     unwire: impl Fn(Option<PodAddresses>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     record_del(endpoint, call)?;
-    let Ok(mut agent) = Agent::connect(endpoint, call, call.deadline).await else {
+    let Ok(mut agent) = Agent::connect(endpoint, call, call.deadline) else {
         return Ok(());
     };
-    match agent.del().await {
+    match agent.del() {
         Ok(None) | Err(Failure::Away(_)) => Ok(()),
         Ok(released) => unwire(released),
         Err(Failure::Refused(error)) => Err(error),

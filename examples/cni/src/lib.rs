@@ -13,6 +13,7 @@ mod invocation;
 mod ipamc;
 mod result;
 mod route_eni;
+mod rpc;
 mod skeleton;
 mod version;
 mod wiring;

@@ -1,11 +1,10 @@
 //! `tke-route-eni`: puts a pod on the wire with addresses of the node's agent or of another IPAM plugin.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_api::Endpoint;
 use eni_core::model::{Family, PodAddresses};
 use nix::net::if_::if_nametoindex;
-use tokio::time::Instant;
 
 use crate::{
     agent::Agent,
@@ -25,26 +24,24 @@ const CLEANUP: Duration = Duration::from_secs(5);
 pub(crate) struct RouteEni;
 
 impl Plugin for RouteEni {
-    async fn add(&self, call: &Call) -> Result<CniResult, Error> {
+    fn add(&self, call: &Call) -> Result<CniResult, Error> {
         match &call.conf.ipam {
-            Ipam::Agent(endpoint) => add_with_agent(call, endpoint).await,
-            Ipam::Plugin(name) => add_with_plugin(call, &Delegate::find(name, call)?).await,
+            Ipam::Agent(endpoint) => add_with_agent(call, endpoint),
+            Ipam::Plugin(name) => add_with_plugin(call, &Delegate::find(name, call)?),
         }
     }
 
-    async fn del(&self, call: &Call) -> Result<(), Error> {
+    fn del(&self, call: &Call) -> Result<(), Error> {
         match &call.conf.ipam {
-            Ipam::Agent(endpoint) => {
-                release(call, endpoint, |addresses| wiring::unwire(call, addresses)).await
-            }
+            Ipam::Agent(endpoint) => release(call, endpoint, |addresses| wiring::unwire(call, addresses)),
             Ipam::Plugin(name) => {
                 wiring::unwire(call, call.conf.prev_addresses())?;
-                Delegate::find(name, call)?.del(call.deadline).await
+                Delegate::find(name, call)?.del(call.deadline)
             }
         }
     }
 
-    async fn check(&self, call: &Call) -> Result<(), Error> {
+    fn check(&self, call: &Call) -> Result<(), Error> {
         let previous = call.conf.prev_result()?;
         let netns = call.env.existing_netns().map_err(|error| match error.code {
             // By that code a runtime might leave out the DEL that the interface still needs.
@@ -55,14 +52,11 @@ impl Plugin for RouteEni {
         let claimed: PodAddresses = previous.addresses_of(&call.env.interface, netns).collect();
         let (addresses, table) = match &call.conf.ipam {
             Ipam::Agent(endpoint) => {
-                let owned = Agent::connect(endpoint, call, call.deadline)
-                    .await?
-                    .check()
-                    .await?;
+                let owned = Agent::connect(endpoint, call, call.deadline)?.check()?;
                 (owned.addresses, Some(owned.table))
             }
             Ipam::Plugin(name) => {
-                Delegate::find(name, call)?.check().await?;
+                Delegate::find(name, call)?.check()?;
                 (claimed, table_of_device(call)?)
             }
         };
@@ -81,29 +75,29 @@ impl Plugin for RouteEni {
         wiring::verify(&wiring::plan(call, netns, addresses, table))
     }
 
-    async fn status(&self, call: &Call) -> Result<(), Error> {
+    fn status(&self, call: &Call) -> Result<(), Error> {
         match &call.conf.ipam {
-            Ipam::Agent(endpoint) => status(call, endpoint).await,
-            Ipam::Plugin(name) => Delegate::find(name, call)?.status().await,
+            Ipam::Agent(endpoint) => status(call, endpoint),
+            Ipam::Plugin(name) => Delegate::find(name, call)?.status(),
         }
     }
 
-    async fn gc(&self, call: &Call) -> Result<(), Error> {
+    fn gc(&self, call: &Call) -> Result<(), Error> {
         match &call.conf.ipam {
-            Ipam::Agent(endpoint) => collect(call, endpoint).await,
-            Ipam::Plugin(name) => Delegate::find(name, call)?.gc().await,
+            Ipam::Agent(endpoint) => collect(call, endpoint),
+            Ipam::Plugin(name) => Delegate::find(name, call)?.gc(),
         }
     }
 }
 
-async fn add_with_agent(call: &Call, endpoint: &Endpoint) -> Result<CniResult, Error> {
+fn add_with_agent(call: &Call, endpoint: &Endpoint) -> Result<CniResult, Error> {
     let netns = call.env.existing_netns()?;
     let netns = &*netns.path;
-    let mut agent = Agent::connect(endpoint, call, call.deadline).await?;
-    let granted = agent.add().await?;
+    let mut agent = Agent::connect(endpoint, call, call.deadline)?;
+    let granted = agent.add()?;
     let (addresses, table) = (granted.grant.addresses, granted.grant.table);
     let wired = match wire(call, netns, addresses, Some(table)) {
-        Ok(result) => still_owned(&mut agent, addresses).await.map(|()| result),
+        Ok(result) => still_owned(&mut agent, addresses).map(|()| result),
         Err(error) => Err(error),
     };
     match wired {
@@ -112,7 +106,7 @@ async fn add_with_agent(call: &Call, endpoint: &Endpoint) -> Result<CniResult, E
         Err(error) => match wiring::unwire(call, Some(addresses)) {
             Ok(()) => {
                 drop(granted);
-                Err(error.and(give_back(call, endpoint, agent).await))
+                Err(error.and(give_back(call, endpoint, agent)))
             }
             undone => Err(error.and(undone)),
         },
@@ -121,8 +115,8 @@ async fn add_with_agent(call: &Call, endpoint: &Endpoint) -> Result<CniResult, E
 
 /// Whether the wired addresses are still the pod's. The agent may have ended its hold, or may have
 /// started anew, and have served a DEL since; a DEL after this answer finds the wiring and takes it off.
-async fn still_owned(agent: &mut Agent<'_>, addresses: PodAddresses) -> Result<(), Error> {
-    if agent.check().await?.addresses == addresses {
+fn still_owned(agent: &mut Agent<'_>, addresses: PodAddresses) -> Result<(), Error> {
+    if agent.check()?.addresses == addresses {
         return Ok(());
     }
     Err(Error::new(
@@ -131,19 +125,19 @@ async fn still_owned(agent: &mut Agent<'_>, addresses: PodAddresses) -> Result<(
     ))
 }
 
-async fn add_with_plugin(call: &Call, ipam: &Delegate<'_>) -> Result<CniResult, Error> {
+fn add_with_plugin(call: &Call, ipam: &Delegate<'_>) -> Result<CniResult, Error> {
     let netns = call.env.existing_netns()?;
     let netns = &*netns.path;
     let table = table_of_device(call)?;
-    let undo = |error: Error| async { Err(error.and(ipam.del(Instant::now() + CLEANUP).await)) };
-    let given = match ipam.add().await {
+    let undo = |error: Error| Err(error.and(ipam.del(Instant::now() + CLEANUP)));
+    let given = match ipam.add() {
         Ok(given) => given,
         // It may have taken an address before it failed.
-        Err(error) => return undo(error).await,
+        Err(error) => return undo(error),
     };
     let addresses = match one_of_each(&given) {
         Ok(addresses) => addresses,
-        Err(error) => return undo(error).await,
+        Err(error) => return undo(error),
     };
     match wire(call, netns, addresses, table) {
         Ok(result) => Ok(CniResult {
@@ -152,7 +146,7 @@ async fn add_with_plugin(call: &Call, ipam: &Delegate<'_>) -> Result<CniResult, 
         }),
         // An address that may still be on the wire is never given back.
         Err(error) => match wiring::unwire(call, Some(addresses)) {
-            Ok(()) => undo(error).await,
+            Ok(()) => undo(error),
             undone => Err(error.and(undone)),
         },
     }

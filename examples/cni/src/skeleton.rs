@@ -2,16 +2,14 @@
 
 use std::{
     env,
-    future::Future,
     io::{self, Read, Write},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use agent_api::boot;
 use eni_core::model::SandboxKey;
 use serde_json::{Value, json};
-use tokio::{runtime, time::Instant};
 
 use crate::{
     command::Command,
@@ -44,11 +42,11 @@ impl Call {
 
 /// What a plugin does.
 pub(crate) trait Plugin {
-    fn add(&self, call: &Call) -> impl Future<Output = Result<CniResult, Error>>;
-    fn del(&self, call: &Call) -> impl Future<Output = Result<(), Error>>;
-    fn check(&self, call: &Call) -> impl Future<Output = Result<(), Error>>;
-    fn status(&self, call: &Call) -> impl Future<Output = Result<(), Error>>;
-    fn gc(&self, call: &Call) -> impl Future<Output = Result<(), Error>>;
+    fn add(&self, call: &Call) -> Result<CniResult, Error>;
+    fn del(&self, call: &Call) -> Result<(), Error>;
+    fn check(&self, call: &Call) -> Result<(), Error>;
+    fn status(&self, call: &Call) -> Result<(), Error>;
+    fn gc(&self, call: &Call) -> Result<(), Error>;
 }
 
 /// Runs this process as the plugin `tke-route-eni`.
@@ -111,20 +109,14 @@ fn run(plugin: impl Plugin, version: &mut SpecVersion) -> Result<Option<Value>, 
         started,
         deadline,
     };
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Code::Io, format!("cannot start: {error}")))?;
-    runtime.block_on(async {
-        match command {
-            Command::Add => Ok(Some(plugin.add(&call).await?.to_json(call.conf.version))),
-            Command::Del => plugin.del(&call).await.map(|()| None),
-            Command::Check => plugin.check(&call).await.map(|()| None),
-            Command::Status => plugin.status(&call).await.map(|()| None),
-            Command::Gc => plugin.gc(&call).await.map(|()| None),
-            Command::Version => unreachable!("answered above"),
-        }
-    })
+    match command {
+        Command::Add => Ok(Some(plugin.add(&call)?.to_json(call.conf.version))),
+        Command::Del => plugin.del(&call).map(|()| None),
+        Command::Check => plugin.check(&call).map(|()| None),
+        Command::Status => plugin.status(&call).map(|()| None),
+        Command::Gc => plugin.gc(&call).map(|()| None),
+        Command::Version => unreachable!("answered above"),
+    }
 }
 
 /// The answer to VERSION, which may come without a configuration.

@@ -1,11 +1,12 @@
 //! The kernel's side of a call.
 
+use std::time::Instant;
+
 use eni_core::{
     model::PodAddresses,
     network::{NetworkError, PodInterface, PodWiring, Wired},
 };
 use eni_netlink::NetlinkNetwork;
-use tokio::time::Instant;
 
 use crate::{
     error::{Code, Error},
