@@ -171,6 +171,16 @@ impl NetlinkNetwork {
         pod::unwire(&self.node, interface)
     }
 
+    /// As [`NetlinkNetwork::unwire`] and soon after it, for what an ADD that was under way made meanwhile: without a
+    /// search through all devices of the node.
+    ///
+    /// # Errors
+    ///
+    /// As [`NetlinkNetwork::unwire`].
+    pub fn unwire_again(&self, interface: &PodInterface) -> NetworkResult<()> {
+        pod::unwire_again(&self.node, interface)
+    }
+
     /// [`NodeNetwork::verify`], blocking.
     ///
     /// # Errors

@@ -7,6 +7,6 @@ mod verify;
 mod wire;
 
 pub use self::plan::{V4_ROUTER, V6_ROUTER};
-pub(crate) use self::unwire::unwire;
+pub(crate) use self::unwire::{unwire, unwire_again};
 pub(crate) use self::verify::verify;
 pub(crate) use self::wire::wire;

@@ -26,6 +26,20 @@ pub(super) enum Device {
 
 /// Takes a pod interface off the wire.
 pub(crate) fn unwire(node: &Node, interface: &PodInterface) -> NetworkResult<()> {
+    unwire_found(node, interface, find)
+}
+
+/// Takes off the wire what an ADD made since the interface was taken off it: that bears the name that it has by itself,
+/// so that nothing is searched for.
+pub(crate) fn unwire_again(node: &Node, interface: &PodInterface) -> NetworkResult<()> {
+    unwire_found(node, interface, find_by_name)
+}
+
+fn unwire_found(
+    node: &Node,
+    interface: &PodInterface,
+    find: impl FnOnce(&mut Netlink, &PodInterface) -> NetworkResult<Option<Link>>,
+) -> NetworkResult<()> {
     let buried = node.with_socket(|netlink| {
         let known = interface
             .addresses
@@ -59,13 +73,15 @@ fn remove_with(
 ) -> NetworkResult<()> {
     let mut errors = Vec::new();
     let mut addresses: BTreeSet<IpAddr> = known.collect();
-    for family in FAMILIES {
+    // Who knows the addresses need not ask for them.
+    let asked = if addresses.is_empty() { &FAMILIES[..] } else { &[] };
+    for family in asked {
         let filter = RouteFilter {
             table: Some(MAIN),
             link: Some(link.index),
             ours: true,
         };
-        match Route::read_all(netlink, family, filter) {
+        match Route::read_all(netlink, *family, filter) {
             Ok(routes) => addresses.extend(
                 routes
                     .iter()
@@ -156,6 +172,16 @@ fn remove_rules(netlink: &mut Netlink, address: IpAddr, link: Option<u32>) -> Ne
 
 /// The device of a pod interface: under its name, or under any.
 fn find(netlink: &mut Netlink, interface: &PodInterface) -> NetworkResult<Option<Link>> {
+    match find_by_name(netlink, interface)? {
+        Some(link) => Ok(Some(link)),
+        None => {
+            let link = find_by_alias(netlink, &alias(&interface.key))?;
+            Ok(link.filter(|link| link.owner() != Owner::Dead))
+        }
+    }
+}
+
+fn find_by_name(netlink: &mut Netlink, interface: &PodInterface) -> NetworkResult<Option<Link>> {
     let key = &interface.key;
     let (wanted, wanted_mac) = (alias(key), mac(key, End::Host));
     let name = host_name(interface.pod.as_ref(), key);
@@ -164,10 +190,7 @@ fn find(netlink: &mut Netlink, interface: &PodInterface) -> NetworkResult<Option
         Owner::Unfinished => link.mac == Some(wanted_mac),
         Owner::Dead | Owner::Foreign => false,
     });
-    match named {
-        Some(link) => Ok(Some(link)),
-        None => Ok(find_by_alias(netlink, &wanted)?.filter(|link| link.owner() != Owner::Dead)),
-    }
+    Ok(named)
 }
 
 /// The device with that alias, whatever its name; in service or buried.

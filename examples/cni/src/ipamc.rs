@@ -26,7 +26,7 @@ impl Plugin for EniIpamc {
     }
 
     fn del(&self, call: &Call) -> Result<(), Error> {
-        release(call, endpoint(call)?, |_| Ok(()))
+        release(call, endpoint(call)?, &NoWire)
     }
 
     fn check(&self, call: &Call) -> Result<(), Error> {
@@ -79,25 +79,39 @@ pub(crate) fn collect(call: &Call, endpoint: &Endpoint) -> Result<(), Error> {
     Err(more.iter().fold(error, Error::details))
 }
 
+/// Takes an interface off the wire; it gets the addresses, as far as they are known.
+pub(crate) trait Unwire {
+    /// Before the agent is told.
+    fn first(&self, addresses: Option<PodAddresses>) -> Result<(), Error>;
+    /// After the agent has released the addresses: an ADD that was wiring the pod before has ended.
+    fn again(&self, addresses: Option<PodAddresses>) -> Result<(), Error>;
+}
+
+/// There is no wire.
+struct NoWire;
+
+impl Unwire for NoWire {
+    fn first(&self, _: Option<PodAddresses>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn again(&self, _: Option<PodAddresses>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
 /// Takes an interface off the wire and then gives its addresses back, also while the agent is away.
-///
-/// `unwire` gets the addresses, as far as they are known, and may be called twice: an ADD that was wiring
-/// the pod when it ran first has ended when the agent has released the addresses.
-pub(crate) fn release(
-    call: &Call,
-    endpoint: &Endpoint,
-    unwire: impl Fn(Option<PodAddresses>) -> Result<(), Error>,
-) -> Result<(), Error> {
+pub(crate) fn release(call: &Call, endpoint: &Endpoint, wire: &impl Unwire) -> Result<(), Error> {
     let Ok(mut agent) = Agent::connect(endpoint, call, call.deadline) else {
-        unwire(call.conf.prev_addresses())?;
-        return record(call, endpoint, unwire);
+        wire.first(call.conf.prev_addresses())?;
+        return record(call, endpoint, wire);
     };
     let owned = agent.check().ok().map(|grant| grant.addresses);
-    unwire(owned.or_else(|| call.conf.prev_addresses()))?;
+    wire.first(owned.or_else(|| call.conf.prev_addresses()))?;
     match agent.del() {
         Ok(None) => Ok(()),
-        Ok(released) => unwire(released),
-        Err(Failure::Away(_)) => record(call, endpoint, unwire),
+        Ok(released) => wire.again(released),
+        Err(Failure::Away(_)) => record(call, endpoint, wire),
         Err(Failure::Refused(error)) => Err(error),
     }
 }
@@ -113,18 +127,14 @@ pub(crate) fn give_back(call: &Call, endpoint: &Endpoint, agent: Agent<'_>) -> R
 
 /// Records the DEL for the agent's next start. One that has started meanwhile is told at once: it looks
 /// at the records only before it serves.
-fn record(
-    call: &Call,
-    endpoint: &Endpoint,
-    unwire: impl Fn(Option<PodAddresses>) -> Result<(), Error>,
-) -> Result<(), Error> {
+fn record(call: &Call, endpoint: &Endpoint, wire: &impl Unwire) -> Result<(), Error> {
     record_del(endpoint, call)?;
     let Ok(mut agent) = Agent::connect(endpoint, call, call.deadline) else {
         return Ok(());
     };
     match agent.del() {
         Ok(None) | Err(Failure::Away(_)) => Ok(()),
-        Ok(released) => unwire(released),
+        Ok(released) => wire.again(released),
         Err(Failure::Refused(error)) => Err(error),
     }
 }

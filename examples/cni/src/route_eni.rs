@@ -33,7 +33,7 @@ impl Plugin for RouteEni {
 
     fn del(&self, call: &Call) -> Result<(), Error> {
         match &call.conf.ipam {
-            Ipam::Agent(endpoint) => release(call, endpoint, |addresses| wiring::unwire(call, addresses)),
+            Ipam::Agent(endpoint) => release(call, endpoint, &wiring::Unwiring::new(call)?),
             Ipam::Plugin(name) => {
                 wiring::unwire(call, call.conf.prev_addresses())?;
                 Delegate::find(name, call)?.del(call.deadline)

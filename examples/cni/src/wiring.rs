@@ -10,6 +10,7 @@ use eni_netlink::NetlinkNetwork;
 
 use crate::{
     error::{Code, Error},
+    ipamc::Unwire,
     skeleton::Call,
 };
 
@@ -49,6 +50,31 @@ pub(crate) fn wire(call: &Call, wiring: &PodWiring) -> Result<Wired, Error> {
 /// Takes a pod off the wire. What is not there is no error.
 pub(crate) fn unwire(call: &Call, addresses: Option<PodAddresses>) -> Result<(), Error> {
     network()?.unwire(&interface(call, addresses)).map_err(kernel)
+}
+
+/// Takes a pod off the wire for a DEL: once it is known, and once more when nobody can be wiring it any more.
+pub(crate) struct Unwiring<'a> {
+    call: &'a Call,
+    network: NetlinkNetwork,
+}
+
+impl<'a> Unwiring<'a> {
+    pub(crate) fn new(call: &'a Call) -> Result<Self, Error> {
+        let network = network()?;
+        Ok(Self { call, network })
+    }
+}
+
+impl Unwire for Unwiring<'_> {
+    fn first(&self, addresses: Option<PodAddresses>) -> Result<(), Error> {
+        let interface = interface(self.call, addresses);
+        self.network.unwire(&interface).map_err(kernel)
+    }
+
+    fn again(&self, addresses: Option<PodAddresses>) -> Result<(), Error> {
+        let interface = interface(self.call, addresses);
+        self.network.unwire_again(&interface).map_err(kernel)
+    }
 }
 
 /// Compares the kernel with what ADD made of it.

@@ -9,6 +9,18 @@ use std::{
 /// The plugins that a run executes.
 pub const PLUGINS: [&str; 2] = ["tke-route-eni", "tke-eni-ipamc"];
 
+/// How the plugins are linked that are shipped; what `examples/deploy` builds has the same. Of a plugin's life its start
+/// is a good part, and of that the loader of its libraries and the moving of its addresses; besides, it runs on a node
+/// whatever C library that has.
+pub const SHIPPED: [&str; 6] = [
+    "-C",
+    "target-feature=+crt-static",
+    "-C",
+    "relocation-model=static",
+    "-C",
+    "panic=abort",
+];
+
 /// Why the plugins cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -74,17 +86,33 @@ fn build(cargo: &Path, directory: &Path) -> Result<(), PluginError> {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
+    if profile == "dev" {
+        return call(
+            cargo,
+            directory,
+            &["build", "--package", "cni", "--bins", "--profile", profile],
+            &[],
+        );
+    }
+    for plugin in PLUGINS {
+        let build = ["rustc", "--package", "cni", "--bin", plugin, "--profile", profile];
+        call(cargo, directory, &build, &SHIPPED)?;
+    }
+    Ok(())
+}
+
+fn call(cargo: &Path, directory: &Path, build: &[&str], flags: &[&str]) -> Result<(), PluginError> {
     let mut command = Command::new(cargo);
-    command
-        .args(["build", "--package", "cni", "--bins", "--profile", profile])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    command.args(build).stdin(Stdio::null()).stdout(Stdio::null());
     if let Some(target) = directory.parent() {
         command.arg("--target-dir").arg(target);
     }
     if let Some(package) = env::var_os("CARGO_MANIFEST_DIR") {
         // The caller may stand outside the workspace.
         command.current_dir(package);
+    }
+    if !flags.is_empty() {
+        command.arg("--").args(flags);
     }
     let ended = command.status();
     let reason = match ended {
