@@ -38,7 +38,10 @@ impl Chaos {
                 self.world.set_outage(length);
             }
             if strikes(rates.by_hand) {
-                self.meddle();
+                match self.world.setting.claims && self.world.dice.chance(0.5) {
+                    true => self.delete_claim(),
+                    false => self.meddle(),
+                }
             }
             if strikes(rates.exhaustion) {
                 self.exhaust();
@@ -167,6 +170,22 @@ impl Chaos {
                 self.world.by_hand(|cloud| cloud.detach_by_hand(&eni.id));
             }
         }
+    }
+
+    /// Somebody deletes a claim, or the workload that it goes with.
+    fn delete_claim(&self) {
+        let world = &self.world;
+        let claims: Vec<_> = world.truth(|truth| truth.claims.keys().cloned().collect());
+        let Some(key) = world.dice.pick(&claims) else {
+            return;
+        };
+        self.note("claim deleted by hand", key.to_string());
+        world.cluster.ask_to_delete_claim(key);
+        world.truth(|truth| {
+            if let Some(claim) = truth.claims.get_mut(key) {
+                claim.deleting = true;
+            }
+        });
     }
 
     pub(super) fn our_enis(&self) -> Vec<Eni> {
