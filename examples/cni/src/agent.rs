@@ -63,12 +63,6 @@ impl<'a> Agent<'a> {
         })
     }
 
-    /// Gives another deadline to the calls that follow.
-    pub(crate) fn until(mut self, deadline: Instant) -> Self {
-        self.deadline = deadline;
-        self
-    }
-
     /// Asks for the interface's addresses, and waits for them in order.
     pub(crate) fn add(&mut self) -> Result<OpenGrant, Failure> {
         let env = &self.call.env;

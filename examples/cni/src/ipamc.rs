@@ -117,8 +117,13 @@ pub(crate) fn release(call: &Call, endpoint: &Endpoint, wire: &impl Unwire) -> R
 }
 
 /// Gives addresses back that were granted a moment ago and are on no wire.
-pub(crate) fn give_back(call: &Call, endpoint: &Endpoint, agent: Agent<'_>) -> Result<(), Error> {
-    match agent.until(Instant::now() + CLEANUP).del() {
+///
+/// By a connection of its own: the one of the ADD has ended with it, whatever came in between.
+pub(crate) fn give_back(call: &Call, endpoint: &Endpoint) -> Result<(), Error> {
+    let Ok(mut agent) = Agent::connect(endpoint, call, Instant::now() + CLEANUP) else {
+        return record_del(endpoint, call);
+    };
+    match agent.del() {
         Ok(_) => Ok(()),
         Err(Failure::Away(_)) => record_del(endpoint, call),
         Err(Failure::Refused(error)) => Err(error),

@@ -105,8 +105,8 @@ fn add_with_agent(call: &Call, endpoint: &Endpoint) -> Result<CniResult, Error> 
         // An address that may still be on the wire is never given back.
         Err(error) => match wiring::unwire(call, Some(addresses)) {
             Ok(()) => {
-                drop(granted);
-                Err(error.and(give_back(call, endpoint, agent)))
+                drop((granted, agent));
+                Err(error.and(give_back(call, endpoint)))
             }
             undone => Err(error.and(undone)),
         },
