@@ -333,3 +333,66 @@ impl tokio::io::AsyncWrite for Wire {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixListener, thread};
+
+    use agent_api::proto::{CheckReply, CheckRequest};
+
+    use super::*;
+
+    /// What a call comes to whose other side does this.
+    fn with(patience: Duration, peer: impl FnOnce(UnixStream) + Send + 'static) -> Failed {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let peer = thread::spawn(move || peer(listener.accept().unwrap().0));
+        let deadline = Instant::now() + patience;
+        let mut rpc = Rpc::connect(&Endpoint::Unix(path), deadline).ok().unwrap();
+        let failed = rpc.call::<CheckReply>("Check", &CheckRequest::default(), deadline);
+        drop(rpc);
+        peer.join().unwrap();
+        failed.unwrap_err()
+    }
+
+    #[test]
+    fn a_silent_agent_is_late_and_one_that_hangs_up_or_babbles_is_away() {
+        let until_end = |mut stream: UnixStream| drop(stream.read_to_end(&mut Vec::new()));
+        let late = with(Duration::from_millis(50), until_end);
+        assert!(matches!(late, Failed::Late), "{late:?}");
+        let patient = Duration::from_secs(30);
+        let gone = with(patient, drop);
+        assert!(matches!(gone, Failed::Away(_)), "{gone:?}");
+        let babbles = with(patient, |mut stream| {
+            stream.write_all(&[b'x'; 64]).unwrap();
+            drop(stream.read_to_end(&mut Vec::new()));
+        });
+        assert!(matches!(babbles, Failed::Away(_)), "{babbles:?}");
+    }
+
+    #[test]
+    fn trailers_tell_how_it_went() {
+        let trailers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            let value = |text: &'static str| http::HeaderValue::from_static(text);
+            pairs
+                .iter()
+                .map(|(name, text)| (http::HeaderName::from_static(name), value(text)))
+                .collect()
+        };
+        assert!(status(&trailers(&[("grpc-status", "0")])).is_ok());
+        let refused = trailers(&[("grpc-status", "14"), ("grpc-message", "it%20stops%3A 100%25")]);
+        let Err(Failed::Refused(refused)) = status(&refused) else {
+            panic!("status 14 is none");
+        };
+        let expected = Status {
+            code: GrpcCode::Unavailable,
+            message: "it stops: 100%".to_owned(),
+        };
+        assert_eq!(refused, expected);
+        for nonsense in [&[][..], &[("grpc-status", "x")]] {
+            let nonsense = status(&trailers(nonsense));
+            assert!(matches!(nonsense, Err(Failed::Away(_))), "{nonsense:?}");
+        }
+    }
+}
