@@ -106,8 +106,10 @@ pub(crate) fn release(call: &Call, endpoint: &Endpoint, wire: &impl Unwire) -> R
         wire.first(call.conf.prev_addresses())?;
         return record(call, endpoint, wire);
     };
-    let owned = agent.check().ok().map(|grant| grant.addresses);
-    wire.first(owned.or_else(|| call.conf.prev_addresses()))?;
+    // What the runtime remembers spares a question. Should it be wrong, what is another's stays, and what was this
+    // interface's goes once the agent has said what that was.
+    let known = call.conf.prev_addresses();
+    wire.first(known.or_else(|| agent.check().ok().map(|grant| grant.addresses)))?;
     match agent.del() {
         Ok(None) => Ok(()),
         Ok(released) => wire.again(released),

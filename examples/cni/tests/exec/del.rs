@@ -19,6 +19,7 @@ crate::exec_tests![
     the_agent_deletes_what_it_took_out_of_service,
     a_vanished_namespace_leaves_nothing,
     it_needs_neither_namespace_nor_result,
+    a_result_of_another_pod_costs_that_one_nothing,
     a_late_one_does_not_hurt_the_next_sandbox,
     it_waits_for_the_add_that_is_wiring,
     it_takes_off_what_a_slow_add_puts_on_the_wire,
@@ -79,6 +80,21 @@ fn it_needs_neither_namespace_nor_result() {
         assert!(node.owners().is_empty());
         assert_eq!(node.leftovers(), [""; 0]);
     }
+}
+
+fn a_result_of_another_pod_costs_that_one_nothing() {
+    let node = Node::new(2);
+    let (sandbox, other) = (node.sandbox("c1", "a"), node.sandbox("c2", "b"));
+    let mut conf = node.conf("1.0.0");
+    sandbox.exec("ADD", &conf).run().result();
+    let of_other = other.exec("ADD", &conf).run().result();
+    conf["prevResult"] = of_other.clone();
+    sandbox.exec("DEL", &conf).run().silent();
+    sandbox.assert_off_the_wire();
+    assert_eq!(node.owners().len(), 1);
+    other.exec("CHECK", &conf).run().silent();
+    other.exec("DEL", &conf).run().silent();
+    assert_eq!(node.leftovers(), [""; 0], "nothing of either");
 }
 
 fn a_late_one_does_not_hurt_the_next_sandbox() {
