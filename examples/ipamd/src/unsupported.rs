@@ -13,10 +13,6 @@ const FLAGS: &[(&[&str], &str)] = &[
         "security groups of the node's ENIs",
     ),
     (
-        &["--only-nominated-eni-subnets"],
-        "subnets that pods nominate, which are a matter of static addresses",
-    ),
-    (
         &[
             "--enable-customized-pod-cidr",
             "--enable-gr-route-controller",

@@ -374,7 +374,7 @@ async fn tencents_api_carries_a_pool_and_its_next_leader(bed: Arc<Bed>) {
 }
 
 async fn what_cannot_run_says_what_to_do(bed: Arc<Bed>) {
-    let mut wrong = Replica::spawn(&bed, &["--enable-ownerref"]);
+    let mut wrong = Replica::spawn(&bed, &["--enable-security-groups"]);
     assert_eq!(wrong.ended().await.code(), Some(2));
     assert!(wrong.log().contains("leave it out"), "{}", wrong.log());
     let mut lost = Replica::spawn(&bed, &["--kubeconfig=/nowhere"]);

@@ -7,8 +7,8 @@ use crate::{
     stage::{Failure, Outcome, Workspace},
 };
 
-/// The testbed itself, on the reference plugins; and a node that dies.
-const TESTS: [&str; 2] = ["bridge::", "static::"];
+/// The testbed itself, on the reference plugins; a minute without the API server; and a node that dies.
+const TESTS: [&str; 3] = ["bridge::", "eni::a_minute_without_the_api_server", "static::"];
 
 /// Runs what the gate's own run of the tests ignores.
 pub(super) fn clusters(_: &Workspace) -> Result<Outcome, Failure> {

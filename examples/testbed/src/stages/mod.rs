@@ -106,7 +106,7 @@ pub(crate) static ALL: &[Stage] = &[
     },
     Stage {
         name: "clusters",
-        purpose: "a cluster on the reference plugins, and a node's death in one with static addresses",
+        purpose: "a cluster on the reference plugins, a minute without the API server, and a node's death",
         long: true,
         run: clusters::clusters,
     },

@@ -31,11 +31,12 @@ pub(crate) const CASES: &[Case] = &[
         "pods_beyond_the_warm_pool_come_up_after_ipamds_leader_is_lost",
         leader_is_lost,
     ),
-    (
-        "a_minute_without_the_api_server_costs_no_ping_and_sandboxes_are_served_meanwhile",
-        api_server_is_away,
-    ),
+    (OUTAGE_CASE, api_server_is_away),
 ];
+
+/// The one that takes minutes.
+pub(crate) const OUTAGE_CASE: &str =
+    "a_minute_without_the_api_server_costs_no_ping_and_sandboxes_are_served_meanwhile";
 
 /// How long pods may take whose node has to be given addresses first, on cores that others use too.
 const LONG: Duration = Duration::from_secs(150);

@@ -40,6 +40,9 @@ struct Bed {
 /// None where there can be no cluster, which was told.
 type Shared = Arc<OnceLock<Option<Bed>>>;
 
+/// Cases of minutes, which the long stage `clusters` runs with those on the reference plugins.
+const LONG: [&str; 2] = [faults::OUTAGE_CASE, statics::LAST.0];
+
 /// Runs a case and tells how long it took: these are the longest of all.
 fn timed(name: &str, body: impl FnOnce() -> Outcome) -> Outcome {
     let begun = Instant::now();
@@ -118,7 +121,7 @@ fn main() -> ExitCode {
             });
             let ignored = match name {
                 name if name == conformance::CASE.0 => !conformance::is_possible(),
-                name => cni == Cni::Bridge || name == statics::LAST.0,
+                name => cni == Cni::Bridge || LONG.contains(&name),
             };
             trials.push(trial.with_ignored_flag(ignored));
         }
