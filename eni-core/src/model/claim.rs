@@ -97,11 +97,11 @@ pub struct Claim {
     /// and its address is back; nobody takes the wish back.
     pub deleting: bool,
     /// The pod that owns the address. It stays here when the pod is gone, until another follows it, which
-    /// ipamd decides: the scheduler's extender binds no pod whose uid is not the claim's.
+    /// ipamd decides.
     pub pod: Uid,
-    /// The node that the pod was bound to; the extender writes it right before it binds the pod.
+    /// The node that the pod was bound to.
     pub node: Option<NodeName>,
-    /// The subnet of the address, or the one that it is to come from; written by the extender too.
+    /// The subnet of the address.
     pub subnet: Option<SubnetId>,
     /// The address; none before it was chosen.
     pub addresses: PodAddresses,

@@ -46,6 +46,14 @@ fn nominated_only(config: PoolConfig) -> PoolConfig {
     }
 }
 
+/// An address that outlives its pod.
+fn kept() -> ClaimRequest {
+    ClaimRequest {
+        policy: Some(DeletePolicy::Never),
+        ..ClaimRequest::default()
+    }
+}
+
 fn pod(name: &str, uid: &str, request: ClaimRequest) -> Pod {
     Pod {
         key: PodKey::new("default", name),
@@ -126,10 +134,7 @@ async fn a_subnet_for_nominating_pods_is_for_no_others() {
 #[tokio::test(start_paused = true)]
 async fn a_deleted_claim_stays_until_its_pod_is_gone_and_its_address_is_back() {
     let world = world(by_claim).await;
-    let request = ClaimRequest {
-        policy: Some(DeletePolicy::Never),
-        ..ClaimRequest::default()
-    };
+    let request = kept();
     world.cluster.put_pod(pod("web-0", "uid-web-0", request.clone()));
     world.add("node-0", "web-0", MINUTE).await.unwrap();
     let first = until(&world, "web-0", assigned).await.unwrap();
@@ -170,10 +175,7 @@ async fn record(world: &World, ip: std::net::IpAddr) -> Option<AddressRecord> {
 #[tokio::test(start_paused = true)]
 async fn every_address_of_a_claim_has_an_object_that_says_whose_it_is() {
     let world = world(by_claim).await;
-    let request = ClaimRequest {
-        policy: Some(DeletePolicy::Never),
-        ..ClaimRequest::default()
-    };
+    let request = kept();
     let store = world.cluster.address_records();
     let stranger = AddressRecord {
         ip: [10, 9, 9, 9].into(),
@@ -212,10 +214,7 @@ async fn every_address_of_a_claim_has_an_object_that_says_whose_it_is() {
 #[tokio::test(start_paused = true)]
 async fn an_address_leaves_a_silent_node_only_with_its_pod_object_and_after_a_while() {
     let mut world = nodes(2, by_claim).await;
-    let request = ClaimRequest {
-        policy: Some(DeletePolicy::Never),
-        ..ClaimRequest::default()
-    };
+    let request = kept();
     world.cluster.put_pod(pod("web-0", "uid-web-0", request.clone()));
     world.add("node-0", "web-0", MINUTE).await.unwrap();
     let first = until(&world, "web-0", assigned).await.unwrap();

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::{CloudHarness, available, in_use, kind, look, secondary, unknown_eni, until_addresses};
 use crate::{
     cloud::{AssignAddresses, CloudErrorKind},
+    contract::skip,
     model::{Family, Limits},
 };
 
@@ -126,7 +127,10 @@ pub async fn an_address_that_another_eni_has_is_taken(harness: &dyn CloudHarness
 pub async fn a_migrated_address_is_on_the_other_eni_alone(harness: &dyn CloudHarness) {
     let cloud = harness.cloud();
     if !cloud.capabilities().migration {
-        return;
+        return skip(
+            "a_migrated_address_is_on_the_other_eni_alone",
+            "the cloud moves no addresses",
+        );
     }
     let (from, to) = (
         available(harness, "from", 2).await,

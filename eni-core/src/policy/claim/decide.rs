@@ -70,7 +70,7 @@ fn serve(claim: &Claim, pod: &Pod, sight: &ClaimSight<'_>) -> ClaimStep {
     let Some(node) = &pod.node else {
         return ClaimStep::Rest;
     };
-    // A pod never moves: another node here is one that the extender wrote before it bound the pod elsewhere.
+    // A pod never moves: the claim was made before it was bound, or somebody edited it.
     if claim.node.as_ref() != Some(node) {
         return ClaimStep::Bind(node.clone());
     }
